@@ -1,0 +1,69 @@
+"""Time as a thing that can be handed over: the only module that asks the system for it.
+
+`mono` is monotonic seconds, shared by all processes of one boot, and used for every duration.
+`now` is wall time in UTC, used only for what people read and for schedules.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+class ClockQuality(Enum):
+    """How far the wall time can be trusted (see `sync/README.md` for who sets it)."""
+
+    SYNCED = "synced"
+    HOLDOVER = "holdover"
+    UNTRUSTED = "untrusted"
+
+
+class Clock(Protocol):
+    def mono(self) -> float:
+        """Monotonic seconds; never steps."""
+        ...
+
+    def now(self) -> datetime:
+        """Wall time, aware, UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def mono(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+
+class HandClock:
+    """A clock that moves only when told to; for tests, scenarios and accelerated runs."""
+
+    def __init__(self, now: datetime | None = None, mono: float = 1000.0) -> None:
+        self._now = now or datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc)
+        self._mono = mono
+
+    def mono(self) -> float:
+        return self._mono
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass: both clocks move."""
+        self._mono += seconds
+        self._now += timedelta(seconds=seconds)
+
+    def step_wall(self, seconds: float) -> None:
+        """Step the wall time alone, as NTP or a hand at the clock does."""
+        self._now += timedelta(seconds=seconds)
+
+
+def boot_id() -> str:
+    """Identity of this boot of the machine, 32 hex digits."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")

@@ -1,0 +1,59 @@
+"""How commands speak: JSON on request, progress on a terminal for anything over a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """One line for the person who called."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any) -> None:
+    """One JSON document, keys in the order given."""
+    say(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+class Progress:
+    """A line on stderr that is rewritten as work goes on; silent where stderr is not a terminal.
+
+    Shown only once a second has passed; `step` is cheap to call often.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._start = self._shown = time.monotonic()
+        self._is_visible = False
+
+    def step(self, count: int = 1) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now - self._start > 1.0 and now - self._shown > 0.2 and sys.stderr.isatty():
+            self._shown, self._is_visible = now, True
+            of = f"/{self._total}" if self._total else ""
+            sys.stderr.write(f"\r{self._label} {self._done}{of}\033[K")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        if self._is_visible:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+
+def with_progress(label: str, items: Iterable[T], total: int | None = None) -> Iterator[T]:
+    """The items, with progress shown while they are consumed."""
+    progress = Progress(label, total)
+    try:
+        for item in items:
+            yield item
+            progress.step()
+    finally:
+        progress.close()

@@ -1,0 +1,220 @@
+"""`terminal.toml` -> frozen Config: pins, lock, camera, recognition, language.
+
+Who may enter, when and how is not here: that is the site's administrator's, in `gallery.db`.
+An unknown or misspelt key is an error that names the nearest known one; so is a value out of range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PATH = Path("/etc/door/terminal.toml")
+
+
+def _key(about: str, default: Any = dataclasses.MISSING, **limits: Any) -> Any:
+    """One configuration key: what it means, its default, and the values it may take."""
+    return field(default=default, metadata={"about": about, **limits})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorConfig:
+    """The lock and its times."""
+
+    lock: str = _key("what the relay drives; must be named", choices=("strike", "maglock"))
+    id: str = _key("name of this door in rules and in the journal", "door")
+    release_s: float = _key("seconds that the door stays released", 5.0, least=0.5, most=60.0)
+    journal: str = _key("whether the release or its journal entry comes first", "after", choices=("after", "first"))
+    time_zone: str = _key("IANA name of the site's time zone", "UTC")
+    lockout_after: int = _key("failed tries of one minute after which an alarm is raised", 5, least=1, most=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinsConfig:
+    """GPIO numbers (BCM) of what is wired; leave out what is not."""
+
+    lock: int = _key("the lock's relay", 17, least=0, most=63)
+    contact: int | None = _key("door contact, closed = door closed", None, least=0, most=63)
+    rex: int | None = _key("request-to-exit button", None, least=0, most=63)
+    tamper: int | None = _key("tamper switch", None, least=0, most=63)
+    fire: int | None = _key("fire alarm's dry contact", None, least=0, most=63)
+    lamp_green: int | None = _key("lamp: released", None, least=0, most=63)
+    lamp_red: int | None = _key("lamp: refused", None, least=0, most=63)
+    buzzer: int | None = _key("buzzer", None, least=0, most=63)
+    active_low: bool = _key("true where the relay board energises on a low level", False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraConfig:
+    """Where frames come from."""
+
+    source: str = _key("auto, rehearsal, picamera, usb:N, jetson:N, rtsp://..., a video file or a folder of stills",
+                       "auto")
+    width: int = _key("pixels", 1280, least=160, most=4096)
+    height: int = _key("pixels", 720, least=120, most=2160)
+    fps: float = _key("frames per second asked of the camera", 30.0, least=1.0, most=120.0)
+    rotate: int = _key("degrees clockwise that the picture must be turned", 0, choices=(0, 90, 180, 270))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceConfig:
+    """Recognition: a budget of errors, never a raw score."""
+
+    pack: str = _key("model pack", "mobilefacenet")
+    fpir: float = _key("share of strangers' tries that may pass (open-set 1:N)", 1e-3, least=1e-6, most=0.05)
+    min_interocular_px: float = _key("smallest distance of the eyes that is recognised", 32.0, least=16.0, most=400.0)
+    max_interocular_px: float = _key("largest distance of the eyes; a face nearer than that is asked to step back",
+                                     400.0, least=40.0, most=2000.0)
+    zone: tuple[float, float, float, float] = _key(
+        "left, top, right, bottom of the part of the picture in which faces count, 0..1", (0.0, 0.0, 1.0, 1.0),
+        least=0.0, most=1.0)
+    lane_guard: str = _key("guard against the neighbouring gate", "off", choices=("off", "low", "medium", "high"))
+    agree: int = _key("frames of a track that must agree", 3, least=1, most=10)
+    of: int = _key("among so many of its newest frames", 5, least=1, most=20)
+    margin: float = _key("cosine by which the best person must lead the second", 0.05, least=0.0, most=0.5)
+    mirror: bool = _key("a second pass over the mirrored face at the door: slower, a little more certain", True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenConfig:
+    """What the visitor sees."""
+
+    language: str = _key("of texts and voice", "en", choices=("en", "zh"))
+    show_name: bool = _key("whether an admitted person's name is shown", False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole of terminal.toml."""
+
+    door: DoorConfig
+    pins: PinsConfig = PinsConfig()
+    camera: CameraConfig = CameraConfig()
+    face: FaceConfig = FaceConfig()
+    screen: ScreenConfig = ScreenConfig()
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in `path`; ConfigError with one line where it cannot be used."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; copy systemd/terminal.toml there and name the lock") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return parse_config(table, str(path))
+
+
+def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:
+    """Config from a parsed TOML table; ConfigError names the first key that is wrong."""
+    config: Config = _section(Config, table, where, "")
+    if config.face.agree > config.face.of:
+        raise ConfigError(f"{where}: face.agree ({config.face.agree}) cannot be more than face.of ({config.face.of})")
+    left, top, right, bottom = config.face.zone
+    if left >= right or top >= bottom:
+        raise ConfigError(f"{where}: face.zone must be left, top, right, bottom with left < right and top < bottom")
+    _check_zone(config.door.time_zone, where)
+    return config
+
+
+def known_keys() -> list[tuple[str, str, str, str]]:
+    """(key, default, allowed values, meaning) of every key, for the README's table."""
+    rows = []
+    for section in dataclasses.fields(Config):
+        for entry in dataclasses.fields(typing.get_type_hints(Config)[section.name]):
+            default = "required" if entry.default is dataclasses.MISSING else _toml(entry.default)
+            rows.append((f"{section.name}.{entry.name}", default, _allowed(entry.metadata), entry.metadata["about"]))
+    return rows
+
+
+def _section(kind: Any, table: Any, where: str, path: str) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: [{path}] must be a table")
+    hints = typing.get_type_hints(kind)
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    for key in table:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {_join(path, key)}{_nearest(key, path)}")
+    values = {}
+    for name, entry in fields.items():
+        full = _join(path, name)
+        if dataclasses.is_dataclass(hints[name]):
+            values[name] = _section(hints[name], table.get(name, {}), where, full)
+        elif name in table:
+            values[name] = _value(hints[name], table[name], entry.metadata, f"{where}: {full}")
+        elif entry.default is dataclasses.MISSING:
+            allowed = " or ".join(f'"{choice}"' for choice in entry.metadata.get("choices", ()))
+            raise ConfigError(f"{where}: {full} is missing ({entry.metadata['about']}): write {full} = {allowed}")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, limits: Any, what: str) -> Any:
+    if isinstance(hint, types.UnionType):
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    if typing.get_origin(hint) is tuple:
+        length = len(typing.get_args(hint))
+        if not isinstance(value, list) or len(value) != length:
+            raise ConfigError(f"{what} must be a list of {length} numbers")
+        return tuple(_value(float, item, limits, what) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{what} must be {_NAMES[hint]}, not {value!r}")
+    if "choices" in limits and value not in limits["choices"]:
+        raise ConfigError(f"{what} must be one of {', '.join(map(str, limits['choices']))}, not {value!r}")
+    if "least" in limits and not limits["least"] <= value <= limits["most"]:
+        raise ConfigError(f"{what} must lie between {limits['least']} and {limits['most']}, not {value!r}")
+    return value
+
+
+_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _nearest(key: str, path: str) -> str:
+    names = [row[0] for row in known_keys()] + [entry.name for entry in dataclasses.fields(Config)]
+    local = [name.rsplit(".", 1)[-1] for name in names if not path or name.startswith(path + ".")]
+    if path == "face" and key in ("threshold", "score"):
+        return "; a raw score cannot be set: set face.fpir, the share of strangers that may pass"
+    close = difflib.get_close_matches(key, local, 1) or difflib.get_close_matches(_join(path, key), names, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _check_zone(name: str, where: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"{where}: door.time_zone {name!r} is unknown; write an IANA name such as "
+                          "\"Asia/Shanghai\"") from None
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _allowed(limits: Any) -> str:
+    if "choices" in limits:
+        return ", ".join(map(str, limits["choices"]))
+    return f"{limits['least']} to {limits['most']}" if "least" in limits else ""

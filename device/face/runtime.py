@@ -47,8 +47,9 @@ class Network:
             self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, SystemError, OSError) as error:
-            raise ModelMismatch(f"{path.name} cannot be loaded ({str(error).splitlines()[0][:120]}); rebuild the pack "
-                                "with `doorctl models build`") from None
+            reason = str(error).splitlines()[0][:120]
+            raise ModelMismatch(f"{path.name} cannot be loaded ({reason}); rebuild the pack with "
+                                "`doorctl models build`") from None
         inputs = self._interpreter.get_input_details()
         self._input = int(inputs[0]["index"])
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])

@@ -1,0 +1,30 @@
+# Two commands do all the set-up: `make run` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help run test check pins bench
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+run: ## open a door for the right face: with an attached camera, or in rehearsal
+	@$(PYTHON) firmware_scripts/prepare --for run
+	@$(BIN)/doorctl run --try
+
+test: ## everything that must hold, with the style, type and import checks
+	@$(PYTHON) firmware_scripts/prepare --for test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/pytest
+
+check: ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: ## speed of every stage, beside its alternatives, on this machine
+	@$(PYTHON) firmware_scripts/prepare --for run
+	@$(BIN)/doorctl bench
+
+pins: ## write requirements/*.txt anew from pyproject.toml
+	@$(PYTHON) firmware_scripts/pins

@@ -1,0 +1,83 @@
+"""terminal.toml: what is read, and the one line that each mistake gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.config import known_keys, parse_config, read_config
+from device.errors import ConfigError
+
+LEAST = {"door": {"lock": "strike"}}
+
+
+def test_only_the_lock_must_be_named() -> None:
+    config = parse_config(LEAST)
+    assert config.door.lock == "strike"
+    assert config.face.fpir == 1e-3
+
+
+@pytest.mark.parametrize(("table", "words"), [
+    ({}, ["door.lock is missing", '"strike" or "maglock"']),
+    ({"door": {"lock": "magnet"}}, ["door.lock must be one of strike, maglock", "'magnet'"]),
+    ({"door": {"lock": "strike", "relese_s": 3}}, ["unknown key door.relese_s", "did you mean release_s?"]),
+    ({"door": {"lock": "strike"}, "camara": {}}, ["unknown key camara", "did you mean camera?"]),
+    ({"door": {"lock": "strike"}, "face": {"threshold": 0.5}}, ["a raw score cannot be set", "face.fpir"]),
+    ({"door": {"lock": "strike", "release_s": True}}, ["must be a number, not True"]),
+    ({"door": {"lock": "strike", "release_s": float("nan")}}, ["must lie between"]),
+    ({"door": {"lock": "strike"}, "pins": {"rex": 99}}, ["pins.rex must lie between 0 and 63"]),
+    ({"door": {"lock": "strike"}, "pins": {"rex": 1.5}}, ["pins.rex must be a whole number"]),
+    ({"door": {"lock": "strike"}, "face": {"zone": [0, 1]}}, ["face.zone must be a list of 4 numbers"]),
+    ({"door": {"lock": "strike"}, "face": {"zone": [0.5, 0, 0.2, 1]}}, ["left < right"]),
+    ({"door": {"lock": "strike"}, "face": {"agree": 6, "of": 5}}, ["face.agree (6)", "face.of (5)"]),
+    ({"door": {"lock": "strike", "time_zone": "Mars/Base"}}, ["door.time_zone 'Mars/Base' is unknown"]),
+    ({"door": []}, ["[door] must be a table"]),
+])
+def test_a_mistake_gets_one_line_that_names_the_key(table: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(table, "t.toml")
+    message = str(caught.value)
+    assert message.startswith("t.toml: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file; copy systemd/terminal.toml"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_broken_toml_and_broken_text_are_told_with_the_file_name(tmp_path: Path) -> None:
+    for content in (b"[door", b"\xff\xfe\x00"):
+        path = tmp_path / "t.toml"
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="t.toml"):
+            read_config(path)
+
+
+def test_the_example_configuration_is_valid() -> None:
+    read_config(Path(__file__).parent.parent / "systemd" / "terminal.toml")
+
+
+def test_every_key_has_a_meaning() -> None:
+    rows = known_keys()
+    assert len(rows) == len({row[0] for row in rows}) > 20
+    assert all(row[3] for row in rows)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+                        st.sampled_from(["door", "lock", "pins", "face", "zone", "rex", "x"]), inner, max_size=5),
+                    max_leaves=12))
+def test_any_table_gives_a_configuration_or_one_clear_error(table: object) -> None:
+    if not isinstance(table, dict):
+        return
+    try:
+        parse_config(table)
+    except ConfigError as error:
+        assert "\n" not in str(error)

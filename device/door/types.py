@@ -5,14 +5,16 @@ Frozen values, standard library only. Times are monotonic seconds unless a name 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Union
 
 from device.clock import ClockQuality
-from device.sighting import Demand
-from device.store.records import AccessRule, Method, NewEntry, Person, Schedule
+from device.sighting import Demand, Sighting
+from device.store.records import ALWAYS, AccessRule, Method, NewEntry, Person, Schedule
 
 
 class LockKind(Enum):
@@ -28,43 +30,78 @@ class LockKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who somebody seems to be and how that was shown: one Sighting or one credential, or several joined."""
+    """Who somebody seems to be and how that was shown: by one Sighting or one credential.
+
+    person_id       None where nobody was recognised; `reason_if_none` then says why
+                    (unknown_face, attack, unknown_card, wrong_pin, bad_pass)
+    track_id        the face track that it comes from, None for a credential. A failed try is one track or
+                    one credential shown, however many frames the track lives.
+    tried_person_id whose PIN or card was tried, where that is known although it failed
+    since_mono      first usable frame of the track (for the time from frame to relay); frames that it rests on
+    """
 
     person_id: str | None
     methods: frozenset[Method]
     reason_if_none: str = "unknown_face"
+    track_id: int | None = None
+    tried_person_id: str | None = None
     is_duress: bool = False
     score: float | None = None
     threshold: float | None = None
     margin: float | None = None
     model_id: str = ""
+    frames: int = 0
+    since_mono: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Facts of this door that the policy needs besides the rules."""
+    """Facts of this door that the policy needs besides the rules.
+
+    lockout_after  failed tries within `lockout_window_s` that raise the alarm (GB 50396: at most 5)
+    lockout_s      how long the way of trying stays locked out after that
+    combine_s      how long the first part of a combination (card, then face) waits for the second
+    repeat_s       how soon a person who stays in view is answered afresh
+    """
 
     door_id: str = "door"
     time_zone: str = "UTC"
     release_s: float = 5.0
     release_accessible_s: float = 10.0
     lockout_after: int = 5
+    lockout_window_s: float = 60.0
     lockout_s: float = 60.0
+    combine_s: float = 15.0
+    repeat_s: float = 10.0
     policy_version: str = "stand-alone"
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Everything the site's administrator set, at one moment."""
+    """Everything the site's administrator set, at one moment.
+
+    by_group and by_schedule are made from the rest: this door's rules by group, and schedules by id.
+    """
 
     rules: tuple[AccessRule, ...]
     schedules: tuple[Schedule, ...] = ()
     site: Site = Site()
+    by_group: Mapping[str, tuple[AccessRule, ...]] = field(init=False, repr=False, compare=False)
+    by_schedule: Mapping[str, Schedule] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_group: dict[str, tuple[AccessRule, ...]] = {}
+        for rule in self.rules:
+            if not rule.doors or self.site.door_id in rule.doors:
+                by_group[rule.group] = (*by_group.get(rule.group, ()), rule)
+        by_schedule = {schedule.schedule_id: schedule for schedule in (*self.schedules, ALWAYS)}
+        object.__setattr__(self, "by_group", MappingProxyType(by_group))
+        object.__setattr__(self, "by_schedule", MappingProxyType(by_schedule))
 
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """The moment of a decision, and how far its wall time can be trusted."""
+    """The moment of a decision (`at` aware, UTC), and how far its wall time can be trusted."""
 
     at: datetime
     mono: float
@@ -72,20 +109,59 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class Try:
+    """One failed try; `key` is the way of trying (see `policy`)."""
+
+    key: str
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lockout:
+    """A way of trying that is locked out until `until_mono`."""
+
+    key: str
+    until_mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a face track was last told."""
+
+    track_id: int
+    person_id: str | None
+    reason: str
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The first part of a combination, waiting for the second."""
+
+    person_id: str
+    methods: frozenset[Method]
+    until_mono: float
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier decisions left behind; handed back and forth, never kept inside the policy.
+    """What earlier decisions left behind; handed back and forth, never kept inside the policy. All bounded."""
 
-    tries        monotonic times of recent failed tries
-    locked_until monotonic second until which further tries are refused
-    """
-
-    tries: tuple[float, ...] = ()
-    locked_until: float = 0.0
+    tries: tuple[Try, ...] = ()
+    lockouts: tuple[Lockout, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    shown: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the policy concludes. `demand` is set where more must be shown before it can grant."""
+    """What the policy concludes.
+
+    release_s  seconds, where granted
+    needs      what must be shown besides (reason more_needed); `demand` is set where that is the face
+    alarms     reasons of alarms that go with it (lockout_alarm, blocked_seen, duress)
+    is_repeat  this track has had the same answer already: nothing is released, shown or written again
+    """
 
     granted: bool
     reason: str
@@ -93,14 +169,18 @@ class Decision:
     release_s: float = 0.0
     rule_id: str | None = None
     claim: Claim | None = None
+    needs: frozenset[Method] = frozenset()
     demand: Demand | None = None
-    alarm: bool = False
+    alarms: tuple[str, ...] = ()
+    is_repeat: bool = False
 
 
 # --- machine: what the door does -------------------------------------------------------------------------
 
 
 class Phase(Enum):
+    """SECURE and RELEASED: closed; OPEN, HELD and FORCED: the contact says open."""
+
     SECURE = "secure"
     RELEASED = "released"
     OPEN = "open"
@@ -114,47 +194,99 @@ class Mode(Enum):
     LOCKDOWN = "lockdown"
 
 
+class Cause(Enum):
+    """Why the lock is released; without one it never is. Free mode and fire are causes of their own."""
+
+    GRANT = "grant"
+    REX = "rex"
+    COMMAND = "command"
+
+
+class Verb(Enum):
+    """What a command orders."""
+
+    RELEASE = "release"
+    MODE = "mode"
+    RESET = "reset"
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds, all settable by the site; relock_on_open ends the release as soon as the contact opens."""
+    """Seconds and choices of one door, all settable by the site.
+
+    has_contact     a door contact is wired: openings are seen
+    relock_on_open  the release ends as soon as the contact opens
+    shunt_grace_s   an opening so soon after the lock fell is not forced (the latch had been drawn already)
+    rex_stuck_s     a request to exit that lasts longer is a fault, and stops shunting
+    max_release_s   no single release lasts longer, whoever asks
+    order_s         longest single order to the relay; longer releases are renewed on ticks
+    journal_first   a release waits until its journal entry is safe
+    fire_auto_reset the door stops being free as soon as the fire input does, without a reset at the door
+    """
 
     held_warning_s: float = 20.0
     held_alarm_s: float = 30.0
     rex_release_s: float = 5.0
+    rex_stuck_s: float = 60.0
+    shunt_grace_s: float = 0.5
+    max_release_s: float = 300.0
+    order_s: float = 30.0
     relock_on_open: bool = True
     has_contact: bool = False
+    journal_first: bool = False
     fire_auto_reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DoorState:
-    """The whole state of one door; deadlines are monotonic seconds, None where none runs."""
+    """The whole state of one door; deadlines are monotonic seconds, None where none runs.
+
+    release_until, cause  the release that runs and why (None while the lock is secure or free)
+    person_id             who was granted last, while an opening would still be theirs
+    ordered_until         until when the relay has been told to stay energised
+    shunt_until           until when an opening is not forced
+    is_fire               fire frees the door; is_fire_input is the wire, which may be quiet again
+    degraded              reasons of faults that stand
+    """
 
     phase: Phase = Phase.SECURE
     mode: Mode = Mode.NORMAL
-    is_contact_open: bool = False
+    mode_until: float | None = None
     release_until: float | None = None
+    cause: Cause | None = None
+    person_id: str | None = None
+    ordered_until: float | None = None
+    shunt_until: float | None = None
     held_warning_at: float | None = None
     held_alarm_at: float | None = None
-    shunt_until: float | None = None
-    mode_until: float | None = None
+    is_held_warned: bool = False
+    rex_since: float | None = None
     is_fire: bool = False
+    is_fire_input: bool = False
     is_tampered: bool = False
-    granted_person_id: str | None = None
     degraded: frozenset[str] = frozenset()
+
+    @property
+    def is_contact_open(self) -> bool:
+        return self.phase in (Phase.OPEN, Phase.HELD, Phase.FORCED)
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_fire or self.mode is Mode.FREE
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
     decision: Decision
     mono: float
-    since_mono: float | None = None
-    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ContactOpened:
+    """is_initial: the door stood open when the terminal started."""
+
     mono: float
+    is_initial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +296,10 @@ class ContactClosed:
 
 @dataclass(frozen=True, slots=True)
 class Rex:
+    """Request to exit: pressed (or motion seen), and let go."""
+
     mono: float
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,31 +316,30 @@ class Fire:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verified order: release, mode (free, lockdown, normal, with `until_mono`), reset."""
+    """A verified order. Whoever verified it has made sure that it is fresh and not a repetition.
+
+    mode, until_mono  for Verb.MODE; None = until the next such command
+    seconds           for Verb.RELEASE; None = the site's release time
+    is_local          given at the door or on the terminal itself: only such a reset ends a fire release
+    source            hub, schedule, doorctl, kiosk: goes into the journal
+    """
 
     mono: float
     command_id: str
-    verb: str
+    verb: Verb
     mode: Mode | None = None
     until_mono: float | None = None
     seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialShown:
-    """A credential came in; the app turns it into a Claim and asks the policy."""
-
-    mono: float
-    method: Method
-    secret: bytes = field(repr=False)
+    is_local: bool = False
+    source: str = "hub"
 
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A part fell silent or came back (camera, vision, journal, relay, ...)."""
+    """A fault of the terminal began or ended; `reason` is a code of `reasons` with severity fault."""
 
     mono: float
-    part: str
+    reason: str
     is_active: bool
 
 
@@ -214,16 +348,30 @@ class Tick:
     mono: float
 
 
-DoorInput = Union[
-    Decided, ContactOpened, ContactClosed, Rex, Tamper, Fire, Command, CredentialShown, Degraded, Tick
-]
+DoorInput = Union[Decided, ContactOpened, ContactClosed, Rex, Tamper, Fire, Command, Degraded, Tick]
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialShown:
+    """A credential came in; the app turns it into a Claim, asks the policy and steps with Decided."""
+
+    mono: float
+    method: Method
+    secret: bytes = field(repr=False)
+
+
+Arrival = Union[Sighting, CredentialShown, DoorInput]  # what the door's queue carries
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Energise the lock's relay for so many seconds from now; a longer order replaces a shorter one."""
+    """Energise the lock's relay for so many seconds from now; a later order replaces an earlier one.
+
+    only_if_noted  skip it where a Note before it in the same step could not be written
+    """
 
     seconds: float
+    only_if_noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +397,8 @@ class Note:
 Effect = Union[Release, Secure, Signal, Note]
 
 __all__ = [
-    "AccessRule", "Claim", "Command", "ContactClosed", "ContactOpened", "CredentialShown", "Decided",
-    "Decision", "Degraded", "DoorInput", "DoorState", "Effect", "Fire", "LockKind", "Memory", "Mode", "Note",
-    "Now", "Person", "Phase", "Release", "Rex", "Rules", "Schedule", "Secure", "Signal", "Site", "Tamper",
-    "Tick", "Timing",
+    "AccessRule", "Answer", "Arrival", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed",
+    "ContactOpened", "CredentialShown", "Decided", "Decision", "Degraded", "DoorInput", "DoorState", "Effect",
+    "Fire", "LockKind", "Lockout", "Memory", "Method", "Mode", "Note", "Now", "Person", "Phase", "Release", "Rex",
+    "Rules", "Schedule", "Secure", "Shown", "Sighting", "Signal", "Site", "Tamper", "Tick", "Timing", "Try", "Verb",
 ]

@@ -1,0 +1,108 @@
+"""Schedules: is one active at a moment? Pure; called by the policy.
+
+Periods are local wall time of the site's zone. A moment in UTC has exactly one local time, so that the hour which
+summer time skips never occurs, and the hour which it repeats counts both times it occurs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from device.store.records import Period, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMoment:
+    """What a schedule looks at: ISO date, weekday (Monday 0) and minute after midnight, local."""
+
+    day: str
+    weekday: int
+    minute: int
+
+
+def local_moment(at: datetime, zone: str) -> LocalMoment:
+    """`at` (aware) on the site's wall clock; ValueError where the zone is unknown."""
+    try:
+        local = at.astimezone(ZoneInfo(zone))
+    except (KeyError, OSError):
+        raise ValueError(f"unknown time zone {zone!r}; write an IANA name such as Asia/Shanghai") from None
+    return LocalMoment(local.date().isoformat(), local.weekday(), local.hour * 60 + local.minute)
+
+
+def periods_of(schedule: Schedule, moment: LocalMoment) -> tuple[Period, ...]:
+    """The periods of that day: a special day's replace the week's."""
+    for day, periods in schedule.special_days:
+        if day == moment.day:
+            return periods
+    return schedule.week[moment.weekday] if moment.weekday < len(schedule.week) else ()
+
+
+def is_active(schedule: Schedule, moment: LocalMoment) -> bool:
+    """True within a period, its first minute included and its end minute not."""
+    minute = moment.minute
+    return any(period.start_minute <= minute < period.end_minute for period in periods_of(schedule, moment))
+
+
+def is_always(schedule: Schedule) -> bool:
+    """True where the schedule holds at every minute of every day, so that no clock is needed to know it."""
+    days = [*schedule.week, *(periods for _, periods in schedule.special_days)]
+    return len(schedule.week) == 7 and all(_is_whole_day(periods) for periods in days)
+
+
+def problems(schedule: Schedule) -> list[str]:
+    """What is wrong with a schedule, one line each; empty where nothing is.
+
+    A schedule with problems is still safe to use: a wrong period is never active.
+    """
+    found = []
+    if len(schedule.week) != 7:
+        found.append(f"schedule {schedule.schedule_id} has {len(schedule.week)} days, not seven")
+    for name, periods in _named_days(schedule):
+        found += _problems_of_day(f"schedule {schedule.schedule_id}, {name}", periods)
+    for day, _ in schedule.special_days:
+        if not _is_iso_date(day):
+            found.append(f"schedule {schedule.schedule_id}: {day!r} is not a date like 2026-12-31")
+    return found
+
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _named_days(schedule: Schedule) -> list[tuple[str, tuple[Period, ...]]]:
+    return [*zip(_WEEKDAYS, schedule.week, strict=False), *schedule.special_days]
+
+
+def _problems_of_day(where: str, periods: tuple[Period, ...]) -> list[str]:
+    found = []
+    for period in periods:
+        if not 0 <= period.start_minute < period.end_minute <= 1440:
+            found.append(f"{where}: {_span(period)} must start before it ends, within one day; "
+                         "split a night at midnight")
+    ordered = sorted(periods, key=lambda period: period.start_minute)
+    for first, second in zip(ordered, ordered[1:], strict=False):
+        if second.start_minute < first.end_minute:
+            found.append(f"{where}: {_span(first)} and {_span(second)} overlap")
+    return found
+
+
+def _span(period: Period) -> str:
+    start, end = period.start_minute, period.end_minute
+    return f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}"
+
+
+def _is_iso_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _is_whole_day(periods: tuple[Period, ...]) -> bool:
+    reached = 0
+    for period in sorted(periods, key=lambda period: period.start_minute):
+        if period.start_minute > reached:
+            return False
+        reached = max(reached, period.end_minute)
+    return reached >= 1440

@@ -1,0 +1,146 @@
+"""Where the faces of a picture are: BlazeFace, short range first and full range as the fallback.
+
+Called by `face.pipeline` at the door and by `face.portrait` for stills. Input, anchors, decoding and thresholds
+follow MediaPipe's graphs `face_detection_short_range` and `face_detection_full_range`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from device.face.runtime import Network
+from device.face.types import Box, Face, Floats
+from device.frame import Pixels
+
+SAME_FACE = 0.3
+"""IoU from which two raw boxes are the same face (MediaPipe's non-maximum suppression)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One of the two detectors: cells per side and anchors per cell of each grid, and its score threshold."""
+
+    grids: tuple[tuple[int, int], ...]
+    threshold: float
+
+
+SHORT = Range(grids=((16, 2), (8, 6)), threshold=0.5)
+FULL = Range(grids=((48, 1),), threshold=0.6)
+
+
+class Detector:
+    """One BlazeFace network with its anchors and input buffers; used on one thread at a time."""
+
+    def __init__(self, network: Network, kind: Range) -> None:
+        self._network = network
+        self._side = network.input_shape[1]
+        self._anchors = anchors(kind)
+        self._least_logit = log(kind.threshold / (1.0 - kind.threshold))
+        self._rgb = np.zeros((self._side, self._side, 3), np.uint8)
+        self._values = np.empty((1, self._side, self._side, 3), np.float32)
+        self._pasted = (0, 0)
+
+    def find(self, pixels: Pixels) -> list[Face]:
+        """The faces of an H×W×3 BGR picture, best score first; empty where there is none."""
+        width, height, left, top = self._letter_box(pixels)
+        outputs = self._network.run(self._values)
+        # The order of the two outputs is not fixed: the one with 16 columns holds the boxes.
+        boxes, logits = outputs if outputs[0].shape[-1] == 16 else outputs[::-1]
+        logits = logits.reshape(-1)
+        chosen = np.flatnonzero(logits >= self._least_logit)
+        if not chosen.size:
+            return []
+        points = self._decode(boxes.reshape(-1, 16)[chosen], self._anchors[chosen])
+        points[:, :, 0] = (points[:, :, 0] - left) * (pixels.shape[1] / width)
+        points[:, :, 1] = (points[:, :, 1] - top) * (pixels.shape[0] / height)
+        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[chosen], -80.0, 80.0)))
+        return _merge(points, scores.astype(np.float32))
+
+    def _letter_box(self, pixels: Pixels) -> tuple[int, int, int, int]:
+        rows, columns = pixels.shape[:2]
+        scale = self._side / max(rows, columns)
+        width, height = max(round(columns * scale), 1), max(round(rows * scale), 1)
+        left, top = (self._side - width) // 2, (self._side - height) // 2
+        if self._pasted != (width, height):
+            self._rgb[:] = 0
+            self._pasted = (width, height)
+        small = shrink(pixels, width, height)
+        cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=self._rgb[top:top + height, left:left + width])
+        np.multiply(self._rgb, np.float32(1.0 / 127.5), out=self._values[0])
+        np.subtract(self._values, np.float32(1.0), out=self._values)
+        return width, height, left, top
+
+    def _decode(self, raw: Floats, anchor: Floats) -> Floats:
+        """k×8×2 in input pixels: top left, bottom right, six keypoints."""
+        pairs = raw.reshape(-1, 8, 2)
+        centre = pairs[:, 0] + anchor * self._side
+        points = np.empty_like(pairs)
+        points[:, 0] = centre - pairs[:, 1] / 2
+        points[:, 1] = centre + pairs[:, 1] / 2
+        points[:, 2:] = pairs[:, 2:] + anchor[:, None] * self._side
+        return points
+
+
+class Finder:
+    """Both detectors: the short range, and the full range where that finds nothing."""
+
+    def __init__(self, short: Network, full: Network) -> None:
+        self.short = Detector(short, SHORT)
+        self.full = Detector(full, FULL)
+
+    def find(self, pixels: Pixels) -> list[Face]:
+        """Faces of the picture, best score first."""
+        return self.short.find(pixels) or self.full.find(pixels)
+
+
+def anchors(kind: Range) -> Floats:
+    """N×2 anchor centres 0..1, row by row, the anchors of a cell consecutive."""
+    grids = []
+    for cells, each in kind.grids:
+        line = (np.arange(cells, dtype=np.float32) + np.float32(0.5)) / np.float32(cells)
+        y, x = np.meshgrid(line, line, indexing="ij")
+        grids.append(np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), each, axis=0))
+    return np.concatenate(grids)
+
+
+def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
+    """The picture at another size: area means where it shrinks, bilinear where it grows."""
+    shrinks = width < pixels.shape[1] or height < pixels.shape[0]
+    small: Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return small
+
+
+def overlaps(corners: npt.NDArray[np.floating], corner: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Intersection over union of k×2×2 corners with one 2×2 corner pair."""
+    low = np.maximum(corners[:, 0], corner[0])
+    high = np.minimum(corners[:, 1], corner[1])
+    common = np.prod(np.maximum(high - low, 0.0), axis=1)
+    areas = np.prod(np.maximum(corners[:, 1] - corners[:, 0], 0.0), axis=1)
+    area = np.prod(np.maximum(corner[1] - corner[0], 0.0))
+    union: npt.NDArray[np.floating] = common / np.maximum(areas + area - common, 1e-9)
+    return union
+
+
+def _merge(points: Floats, scores: Floats) -> list[Face]:
+    """Weighted non-maximum suppression: the means of each group, weighted by score."""
+    order = np.argsort(-scores, kind="stable")
+    points, scores = points[order], scores[order]
+    faces = []
+    while scores.size:
+        same = overlaps(points[:, :2], points[0, :2]) > SAME_FACE
+        same[0] = True
+        weights = scores[same]
+        mean = np.tensordot(weights / weights.sum(), points[same], axes=1).astype(np.float32)
+        faces.append(_face(mean, float(scores[0])))
+        points, scores = points[~same], scores[~same]
+    return faces
+
+
+def _face(points: Floats, score: float) -> Face:
+    (left, top), (right, bottom) = points[0].tolist(), points[1].tolist()
+    return Face(Box(left, top, right - left, bottom - top), points[2:], score)

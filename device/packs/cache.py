@@ -117,4 +117,5 @@ def _made(folder: Path) -> Path:
 
 
 def _unwritable(folder: Path, error: OSError) -> StoreError:
-    return StoreError(f"{folder} cannot be written ({error.strerror}); free space or set DOOR_CACHE to another folder")
+    return StoreError(f"{folder} cannot be written ({error.strerror}); free space there, or set DOOR_CACHE to "
+                      "another folder")

@@ -36,9 +36,11 @@ def read_table(path: Path) -> Table:
 def parse(text: str, where: str) -> Table:
     """The TOML text as a table; ModelMismatch, naming `where`, if it is none."""
     try:
-        return tomllib.loads(text)
+        table: Table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ModelMismatch(f"{where} is not a model card ({error}); rebuild it with `doorctl models build`") from None
+        raise ModelMismatch(f"{where} is not a model card ({error}); rebuild it with `doorctl models "
+                            "build`") from None
+    return table
 
 
 def write_table(path: Path, table: Table) -> None:

@@ -82,8 +82,7 @@ def _pip_download(source: Wheel | SourcePackage, sha256: str, work: Path, out: P
     # package's own setup script in an isolated environment; pinned by hash, the script is the known one.
     command = [*_pip("download", _requirements(work, source.requirement, sha256)), "--dest", str(out)]
     if isinstance(source, SourcePackage):
-        name = source.requirement.split("==")[0]
-        return [*command, "--no-binary", name]
+        return [*command, "--no-binary", source.requirement.partition("==")[0]]
     return [*command, "--only-binary=:all:", "--platform", source.platform, "--python-version", source.python]
 
 
@@ -93,7 +92,7 @@ def _pip(action: str, requirements: Path) -> list[str]:
 
 
 def _requirements(work: Path, requirement: str, *hashes: str) -> Path:
-    path = work / f"{requirement.split('==')[0]}.txt"
+    path = work / "requirements.txt"
     path.write_text(requirement + "".join(f" --hash=sha256:{value}" for value in hashes) + "\n", encoding="utf-8")
     return path
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 
-from device.packs import archives, mobilefacenet
+from device.packs import archives, dlib_resnet, mobilefacenet
 from device.packs.cardfile import Table, parse
 
 DEFAULT = "mobilefacenet"
@@ -25,7 +25,7 @@ class Recipe:
     recogniser: Callable[[], bytes]
 
     def make(self) -> dict[str, bytes]:
-        """The files' contents by role; the recogniser first, since its archive is the one that may be out of reach."""
+        """The files' contents by role; the recogniser first, since its archive may be out of reach."""
         recogniser = self.recogniser()
         return {**archives.read_members(archives.MEDIAPIPE, _FINDERS), "recogniser": recogniser}
 
@@ -43,4 +43,8 @@ def _mobilefacenet() -> bytes:
     return mobilefacenet.convert(parts["graph"], parts["weights"])
 
 
-RECIPES = {recipe.name: recipe for recipe in (Recipe("mobilefacenet", _mobilefacenet),)}
+def _dlib() -> bytes:
+    return dlib_resnet.convert(archives.read_members(archives.FACE_RECOGNITION_MODELS, ["resnet"])["resnet"])
+
+
+RECIPES = {recipe.name: recipe for recipe in (Recipe("mobilefacenet", _mobilefacenet), Recipe("dlib", _dlib))}

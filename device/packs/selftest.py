@@ -28,7 +28,7 @@ def chip(height: int, width: int) -> Floats:
     """[1, height, width, 3], 0..255: (7·row + 13·column + 29·channel + ⌊row·column/5⌋) mod 256."""
     rows, columns, channels = np.indices((height, width, 3))
     values = (7 * rows + 13 * columns + 29 * channels + rows * columns // 5) % 256
-    return values.astype(np.float32)[np.newaxis]
+    return np.asarray(values[np.newaxis], np.float32)
 
 
 def vector_of(network: Network, role: str) -> Floats:

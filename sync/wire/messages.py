@@ -1,0 +1,286 @@
+"""Every message between terminals and hub, as typed values.
+
+A message travels as the payload of a `Signed` envelope (see `codec`). What lies in a `bytes` field named `sealed`
+is one of the sealed bodies below, encrypted for its receivers (see `seal`). Times are whole milliseconds since the
+Unix epoch, UTC. Digests and keys are raw bytes, ids are strings that `topics.checked` accepts or 32 hex digits.
+
+Fields are only ever added, with a default; a kept sample of each message must decode for ever.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Union
+
+import msgspec
+from msgspec import Meta
+
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
+Short = Annotated[str, Meta(max_length=200)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Body = Annotated[bytes, Meta(max_length=1_500_000)]
+Kind = Literal["person", "template", "credential", "rule", "schedule", "holiday", "pass", "area", "mode", "config",
+               "key"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False, tag_field="type"):
+    """Common form: a map with a `type`; unknown fields of newer versions are passed over."""
+
+
+# --- hub -> terminal -------------------------------------------------------------------------------------
+
+
+class Page(Message, frozen=True, kw_only=True, tag="page"):
+    """Changes from_seq+1 .. to_seq of one stream, or one part of a snapshot or of a repair.
+
+    digest  of the stream's living records after to_seq (of the whole snapshot, for its parts)
+    key_id  names the key that `sealed` (a `PageBody`) is sealed under: the group's, or the terminal's own
+    part    and parts number the pages of one snapshot or repair; 0 and 1 for a delta
+    """
+
+    site: Id
+    stream: Id
+    epoch: Id
+    form: Literal["delta", "snapshot", "repair"]
+    from_seq: Count
+    to_seq: Count
+    digest: Hash
+    key_id: Id
+    sealed: Body
+    part: Count = 0
+    parts: Annotated[int, Meta(ge=1, le=100_000)] = 1
+
+
+class Head(Message, frozen=True, kw_only=True, tag="head"):
+    """Where a stream stands; published every minute, so that silence is noticed."""
+
+    site: Id
+    stream: Id
+    epoch: Id
+    seq: Count
+    digest: Hash
+    issued_ms: Count
+
+
+class Desired(Message, frozen=True, kw_only=True, tag="desired"):
+    """Which versions the terminal is to apply; the bodies travel in its own stream."""
+
+    terminal_id: Id
+    version: Count
+    sealed: Body  # DesiredBody, to the terminal
+
+
+class Order(Message, frozen=True, kw_only=True, tag="command"):
+    """A command: once, now, in this boot of the terminal, or never."""
+
+    terminal_id: Id
+    command_id: Id
+    boot_id: Id
+    issued_ms: Count
+    expires_ms: Count
+    sealed: Body  # OrderBody, to the terminal
+
+
+class Acked(Message, frozen=True, kw_only=True, tag="acked"):
+    """Up to where the hub has stored the journal: the only licence to prune."""
+
+    terminal_id: Id
+    journal_id: Id
+    seq: Count
+    issued_ms: Count
+
+
+class GroupKey(Message, frozen=True, kw_only=True, tag="group_key"):
+    """A group's key, sealed to one terminal; replaced when a terminal leaves the group."""
+
+    terminal_id: Id
+    group: Id
+    key_id: Id
+    sealed: Body  # 32 bytes, to the terminal
+
+
+# --- terminal -> hub -------------------------------------------------------------------------------------
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a terminal stands in one stream."""
+
+    stream: Id
+    epoch: Id
+    seq: Count
+    digest: Hash
+
+
+class Report(Message, frozen=True, kw_only=True, tag="report"):
+    """What a terminal holds and runs; retained, so that the hub knows it at any time."""
+
+    terminal_id: Id
+    boot_id: Id
+    issued_ms: Count
+    cursors: Annotated[tuple[Cursor, ...], Meta(max_length=200)]
+    journal_id: Id
+    journal_seq: Count
+    acked_seq: Count
+    model_ids: Annotated[tuple[Short, ...], Meta(max_length=20)]
+    desired_version: Count
+    key_ids: Annotated[tuple[Id, ...], Meta(max_length=200)]
+    sealed: Body  # HealthBody, to the hub
+
+
+class Online(Message, frozen=True, kw_only=True, tag="online"):
+    """Presence: sent at connection, and as the last will with is_online = false."""
+
+    terminal_id: Id
+    is_online: bool
+    session: Id
+
+
+class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
+    """Entries from_seq+1 .. to_seq of one journal."""
+
+    terminal_id: Id
+    journal_id: Id
+    from_seq: Count
+    to_seq: Count
+    sealed: Body  # JournalBody, to the hub
+
+
+class RepairRequest(Message, frozen=True, kw_only=True, tag="repair_request"):
+    """Equal cursors, unequal digests: these are the terminal's hashes, by ranges; the hub answers with what differs.
+
+    ranges   64 hashes, one per range
+    buckets  bucket number -> hash, for the ranges already known to differ
+    """
+
+    terminal_id: Id
+    stream: Id
+    epoch: Id
+    seq: Count
+    ranges: Annotated[tuple[Hash, ...], Meta(max_length=64)]
+
+
+class Receipt(Message, frozen=True, kw_only=True, tag="receipt"):
+    """Deletions are done, in the file and in the matcher; the digest is the stream's after them."""
+
+    terminal_id: Id
+    stream: Id
+    epoch: Id
+    seq: Count
+    digest: Hash
+    issued_ms: Count
+    sealed: Body  # ReceiptBody, to the hub
+
+
+class Answer(Message, frozen=True, kw_only=True, tag="answer"):
+    """The outcome of a command."""
+
+    terminal_id: Id
+    command_id: Id
+    issued_ms: Count
+    sealed: Body  # AnswerBody, to the hub
+
+
+AnyMessage = Union[
+    Page, Head, Desired, Order, Acked, GroupKey, Report, Online, JournalPage, RepairRequest, Receipt, Answer
+]
+
+
+# --- sealed bodies ---------------------------------------------------------------------------------------
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One step of a stream. A drop has an empty body. version is the seq at which the record was last put."""
+
+    seq: Count
+    op: Literal["put", "drop"]
+    kind: Kind
+    key: Id
+    body: Body = b""
+
+
+class TemplateColumns(msgspec.Struct, frozen=True):
+    """Many templates of one model, column by column: 16 bytes an id, D bytes a vector, little-endian numbers.
+
+    seqs       8 bytes each; person_ids and template_ids 16 bytes each; scales 4 (float32); qualities 1 (0..255);
+    created    8 bytes each, milliseconds
+    """
+
+    model_id: Short
+    dimensions: Annotated[int, Meta(ge=8, le=4096)]
+    count: Annotated[int, Meta(ge=0, le=100_000)]
+    seqs: bytes
+    template_ids: bytes
+    person_ids: bytes
+    vectors: bytes
+    scales: bytes
+    qualities: bytes
+    created: bytes
+
+
+class PageBody(msgspec.Struct, frozen=True):
+    """What a page carries: drops first, then puts in order, then the templates in columns."""
+
+    drops: tuple[Change, ...] = ()
+    puts: tuple[Change, ...] = ()
+    templates: tuple[TemplateColumns, ...] = ()
+
+
+class DesiredBody(msgspec.Struct, frozen=True):
+    """Modes and configuration versions that the terminal is to hold until told otherwise."""
+
+    mode: Literal["normal", "free", "lockdown"] = "normal"
+    mode_until_ms: Count | None = None
+    config_version: Count = 0
+
+
+class OrderBody(msgspec.Struct, frozen=True):
+    """What to do: release for some seconds, reset the alarm, reboot, start an update."""
+
+    verb: Literal["release", "reset", "reboot", "update", "report"]
+    seconds: Annotated[float, Meta(gt=0, le=60)] | None = None
+    argument: Short = ""
+
+
+class HealthBody(msgspec.Struct, frozen=True):
+    """How the terminal is."""
+
+    versions: dict[str, str] = {}
+    clock_quality: Short = ""
+    clock_offset_s: float | None = None
+    degraded: tuple[Short, ...] = ()
+    counts: dict[str, int] = {}
+
+
+class JournalRow(msgspec.Struct, frozen=True, array_like=True):
+    """One journal entry; field for field `device.store.records.Entry` without its journal id."""
+
+    seq: Count
+    at_us: Count
+    mono: float
+    boot_id: Short
+    clock_quality: Short
+    kind: Short
+    reason: Short
+    person_id: Short | None
+    detail: tuple[tuple[str, Union[str, int, float, bool, None]], ...]
+    prev_hash: Short
+    hash: Short
+
+
+class JournalBody(msgspec.Struct, frozen=True):
+    rows: tuple[JournalRow, ...]
+
+
+class ReceiptBody(msgspec.Struct, frozen=True):
+    """What was deleted: (kind, key, seq of the drop)."""
+
+    dropped: tuple[tuple[Kind, Id, Count], ...]
+
+
+class AnswerBody(msgspec.Struct, frozen=True):
+    outcome: Literal["done", "refused", "failed"]
+    reason: Short = ""
+
+
+AnyBody = Union[PageBody, DesiredBody, OrderBody, HealthBody, JournalBody, ReceiptBody, AnswerBody]

@@ -34,6 +34,10 @@ class EnrolmentRefused(TerminalError, ValueError):
     """A person cannot be enrolled; the message gives the reason."""
 
 
+class TemplateRefused(TerminalError, ValueError):
+    """A template or its ids cannot be used: damaged, malformed or there already."""
+
+
 class ModelMismatch(TerminalError, ValueError):
     """A model file is missing, altered or gives other vectors than its card says."""
 

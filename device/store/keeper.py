@@ -1,0 +1,115 @@
+"""Keeps the door going when its journal cannot be written: entries wait in memory, in order, and follow later.
+
+Used by doord. The decision never waits for the journal; what cannot be written is kept with the time at which it
+happened, and an alarm is due for as long as anything waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from device.clock import Clock
+from device.errors import JournalBroken, StoreError
+from device.store.journal import Journal
+from device.store.records import Entry, NewEntry
+from device.store.sqlite import Damaged
+
+log = logging.getLogger(__name__)
+
+WAITING_LIMIT = 10_000
+BATCH = 200
+
+
+class JournalKeeper:
+    """Owned by one thread, the journal's.
+
+    open_journal  opens the journal anew after it was found damaged; the damaged one is then set aside
+    lost          entries that found the queue full and are gone; the first one written afterwards says so
+    """
+
+    def __init__(self, open_journal: Callable[[], Journal], clock: Clock) -> None:
+        self._open, self._clock = open_journal, clock
+        self._waiting: deque[tuple[NewEntry, datetime, float]] = deque()
+        self.lost = 0
+        self.error: StoreError | None = None
+        self.journal: Journal | None = None
+        self._ensure_open()
+
+    @property
+    def waiting(self) -> int:
+        """Entries in memory that are not yet on the medium."""
+        return len(self._waiting)
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether an alarm is due: something waits or was lost, or the reserve is being used up."""
+        return bool(self._waiting or self.lost or self.journal is None or self.journal.is_on_reserve)
+
+    def append(self, entry: NewEntry) -> Entry | None:
+        """The stored entry; None where it waits in memory. Never raises for what the medium does."""
+        if self._waiting or self.journal is None:
+            self._keep(entry)
+            return None
+        try:
+            return self.journal.append(entry)
+        except StoreError as error:
+            self._failed(error)
+            self._keep(entry)
+            return None
+
+    def retry(self) -> int:
+        """Write what waits, oldest first; how many entries were written. Call it every few seconds."""
+        written = 0
+        self._ensure_open()
+        while self._waiting and self.journal is not None:
+            batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
+            try:
+                self.journal.append_all(batch)
+            except StoreError as error:
+                self._failed(error)
+                break
+            for _ in batch:
+                self._waiting.popleft()
+            written += len(batch)
+        if not self._waiting and self.journal is not None:
+            self._recovered()
+        return written
+
+    def close(self) -> None:
+        self.retry()
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+    def _keep(self, entry: NewEntry) -> None:
+        if len(self._waiting) >= WAITING_LIMIT:
+            self.lost += 1
+            return
+        self._waiting.append((entry, self._clock.now(), self._clock.mono()))
+
+    def _failed(self, error: StoreError) -> None:
+        if self.error is None:
+            log.error("the journal cannot be written: %s", error)
+        self.error = error
+        if isinstance(error, (Damaged, JournalBroken)) and self.journal is not None:
+            self.journal.close()
+            self.journal = None
+
+    def _recovered(self) -> None:
+        if self.error is not None:
+            log.warning("the journal is written again; %d entries lost", self.lost)
+            self.error = None
+        if self.lost and self.journal is not None:
+            lost, self.lost = self.lost, 0
+            self.append(NewEntry("fault", "journal_lost", None, (("entries", lost),)))
+
+    def _ensure_open(self) -> None:
+        if self.journal is not None:
+            return
+        try:
+            self.journal = self._open()
+        except StoreError as error:
+            self._failed(error)

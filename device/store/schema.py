@@ -1,0 +1,120 @@
+"""The tables of both files, as additive migrations that their writers apply.
+
+A migration only adds tables, columns that may be null, indexes and triggers, so that the previous release still
+opens the file after a roll-back; code names its columns and ignores others. All migrations that are due run in one
+transaction with the records that they ran: a kill at any statement leaves the file as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+GALLERY_ID = 0x446F4761  # "DoGa"
+JOURNAL_ID = 0x446F4A6F  # "DoJo"
+
+gallery = Migrations("gallery")
+journal = Migrations("journal")
+
+
+def migrate(db: Database, migrations: Migrations, seed: Callable[[Database], None]) -> list[str]:
+    """Bring a file up to date; `seed` fills a file that was just made. The names of the migrations that ran."""
+    due = [migration.name for migration in migrations.pending(db)]
+    if not due:
+        return due
+    is_new = not migrations.applied(db)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        migrations.apply(db)
+        if is_new:
+            seed(db)
+        db.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
+    return due
+
+
+def _run(db: Database, script: str) -> None:
+    # executescript would commit the transaction that holds the migration together
+    for statement in script.split(";;"):
+        if statement.strip():
+            db.execute(statement)
+
+
+def _people(db: Database) -> None:
+    """Bodies are sealed (`store.seal`); in the clear are only random ids, model ids and order.
+
+    generation  of the transaction that wrote the row, rising by one with each
+    drops       what was removed and when, for readers that fetch only what changed
+    cursors     how far each stream of the hub has been applied, committed with the records themselves
+    acked       how far the hub has stored each journal; entries up to there may be pruned
+    """
+    db.execute(f"PRAGMA application_id = {GALLERY_ID}")
+    _run(db, """
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;;
+        CREATE TABLE state (
+            id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER NOT NULL, drops_from INTEGER NOT NULL) STRICT;;
+        CREATE TABLE people (
+            person_id TEXT PRIMARY KEY, sealed BLOB NOT NULL, generation INTEGER NOT NULL) STRICT;;
+        CREATE TABLE templates (
+            template_id TEXT PRIMARY KEY, person_id TEXT NOT NULL REFERENCES people ON DELETE CASCADE,
+            model_id TEXT NOT NULL, sealed BLOB NOT NULL, generation INTEGER NOT NULL) STRICT;;
+        CREATE INDEX templates_of_person ON templates (person_id);;
+        CREATE INDEX templates_by_generation ON templates (generation);;
+        CREATE TABLE credentials (
+            credential_id TEXT PRIMARY KEY, person_id TEXT NOT NULL REFERENCES people ON DELETE CASCADE,
+            method TEXT NOT NULL, finder BLOB NOT NULL, sealed BLOB NOT NULL, generation INTEGER NOT NULL) STRICT;;
+        CREATE INDEX credentials_of_person ON credentials (person_id);;
+        CREATE INDEX credentials_by_finder ON credentials (finder);;
+        CREATE TABLE records (
+            kind TEXT NOT NULL, key TEXT NOT NULL, sealed BLOB NOT NULL, generation INTEGER NOT NULL,
+            PRIMARY KEY (kind, key)) STRICT;;
+        CREATE TABLE drops (
+            kind TEXT NOT NULL, key TEXT NOT NULL, generation INTEGER NOT NULL, PRIMARY KEY (kind, key)) STRICT;;
+        CREATE INDEX drops_by_generation ON drops (generation);;
+        CREATE TABLE cursors (
+            stream TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;;
+        CREATE TABLE acked (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;;
+        INSERT INTO state VALUES (1, 0, 0)""")
+
+
+def _entries(db: Database) -> None:
+    """Append-only, held to it by triggers: an entry continues the chain, is never changed, and goes only from the
+    old end, after the anchor has taken over the hash of the newest entry that goes."""
+    db.execute(f"PRAGMA application_id = {JOURNAL_ID}")
+    _run(db, """
+        CREATE TABLE entries (
+            seq INTEGER PRIMARY KEY, at TEXT NOT NULL, mono REAL NOT NULL, boot_id TEXT NOT NULL,
+            clock_quality TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, person_id TEXT,
+            detail TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL) STRICT;;
+        CREATE TABLE chain (
+            id INTEGER PRIMARY KEY CHECK (id = 1), journal_id TEXT NOT NULL,
+            anchor_seq INTEGER NOT NULL, anchor_hash TEXT NOT NULL,
+            head_seq INTEGER NOT NULL, head_hash TEXT NOT NULL) STRICT;;
+        CREATE TRIGGER entries_continue_the_chain BEFORE INSERT ON entries
+            WHEN NOT EXISTS (SELECT 1 FROM chain WHERE head_seq = NEW.seq - 1 AND head_hash = NEW.prev_hash)
+            BEGIN SELECT RAISE(ABORT, 'an entry must continue the chain'); END;;
+        CREATE TRIGGER entries_move_the_head AFTER INSERT ON entries
+            BEGIN UPDATE chain SET head_seq = NEW.seq, head_hash = NEW.hash; END;;
+        CREATE TRIGGER entries_never_change BEFORE UPDATE ON entries
+            BEGIN SELECT RAISE(ABORT, 'an entry is never changed'); END;;
+        CREATE TRIGGER entries_go_from_the_old_end BEFORE DELETE ON entries
+            WHEN OLD.seq > (SELECT anchor_seq FROM chain)
+            BEGIN SELECT RAISE(ABORT, 'an entry goes only by pruning'); END;;
+        CREATE TRIGGER anchor_follows_the_chain BEFORE UPDATE OF anchor_seq, anchor_hash ON chain
+            WHEN NOT EXISTS (SELECT 1 FROM entries WHERE seq = NEW.anchor_seq AND hash = NEW.anchor_hash)
+            BEGIN SELECT RAISE(ABORT, 'the anchor must be an entry'); END;;
+        CREATE TRIGGER head_is_an_entry BEFORE UPDATE OF head_seq, head_hash ON chain
+            WHEN NOT EXISTS (SELECT 1 FROM entries WHERE seq = NEW.head_seq AND hash = NEW.head_hash)
+            BEGIN SELECT RAISE(ABORT, 'the head must be an entry'); END;;
+        CREATE TRIGGER journal_keeps_its_name BEFORE UPDATE OF id, journal_id ON chain
+            BEGIN SELECT RAISE(ABORT, 'a journal keeps its id'); END;;
+        CREATE TRIGGER chain_stays BEFORE DELETE ON chain
+            BEGIN SELECT RAISE(ABORT, 'the chain stays'); END""")
+
+
+gallery(name="0001_people")(_people)
+journal(name="0001_entries")(_entries)

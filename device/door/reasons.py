@@ -114,8 +114,8 @@ _ROWS = (
     _alarm("held_open", "Door held open", "门开启超时", "stays as it is; alarm until it closes"),
     _alarm("forced_open", "Door forced open", "门被强行打开", "is secure; alarm until it closes or is reset"),
     _alarm("tamper", "Terminal tampered with", "设备被拆动", _STAYS),
-    _alarm("fire_free", "Fire: door is free", "火警：门已释放", "is free until reset at the door", light="green_blink",
-           sound="fire"),
+    _alarm("fire_free", "Fire: door is free", "火警：门已释放", "is free until reset at the door",
+           light="green_blink", sound="fire"),
     _info("fire_ended", "door", "Fire alarm reset", "火警已复位", "returns to its mode"),
     _info("mode_free", "mode", "Door is free", "自由通行", "is released until the mode ends", light="green_steady"),
     _info("mode_lockdown", "mode", "Door is locked down", "门已封锁", "refuses all but fire and exit",
@@ -162,7 +162,7 @@ def reason(code: str) -> Reason:
     return REASONS[code]
 
 
-def entry(code: str, person_id: str | None = None, **detail: Plain) -> NewEntry:
+def entry(code: str, person_id: str | None = None, /, **detail: Plain) -> NewEntry:
     """A journal entry for `code`, filed under the table's kind; details that are None are left out."""
     plain = tuple((name, value) for name, value in detail.items() if value is not None)
     return NewEntry(REASONS[code].kind, code, person_id, plain)

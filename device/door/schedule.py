@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from device.store.records import Period, Schedule
@@ -42,7 +43,9 @@ def periods_of(schedule: Schedule, moment: LocalMoment) -> tuple[Period, ...]:
 def is_active(schedule: Schedule, moment: LocalMoment) -> bool:
     """True within a period, its first minute included and its end minute not."""
     minute = moment.minute
-    return any(period.start_minute <= minute < period.end_minute for period in periods_of(schedule, moment))
+    return any(
+        0 <= period.start_minute <= minute < period.end_minute <= 1440 for period in periods_of(schedule, moment)
+    )
 
 
 def is_always(schedule: Schedule) -> bool:
@@ -77,11 +80,11 @@ def _named_days(schedule: Schedule) -> list[tuple[str, tuple[Period, ...]]]:
 def _problems_of_day(where: str, periods: tuple[Period, ...]) -> list[str]:
     found = []
     for period in periods:
-        if not 0 <= period.start_minute < period.end_minute <= 1440:
+        if not _is_sound(period):
             found.append(f"{where}: {_span(period)} must start before it ends, within one day; "
                          "split a night at midnight")
     ordered = sorted(periods, key=lambda period: period.start_minute)
-    for first, second in zip(ordered, ordered[1:], strict=False):
+    for first, second in pairwise(ordered):
         if second.start_minute < first.end_minute:
             found.append(f"{where}: {_span(first)} and {_span(second)} overlap")
     return found
@@ -90,6 +93,10 @@ def _problems_of_day(where: str, periods: tuple[Period, ...]) -> list[str]:
 def _span(period: Period) -> str:
     start, end = period.start_minute, period.end_minute
     return f"{start // 60:02}:{start % 60:02}-{end // 60:02}:{end % 60:02}"
+
+
+def _is_sound(period: Period) -> bool:
+    return 0 <= period.start_minute < period.end_minute <= 1440
 
 
 def _is_iso_date(text: str) -> bool:
@@ -101,7 +108,7 @@ def _is_iso_date(text: str) -> bool:
 
 def _is_whole_day(periods: tuple[Period, ...]) -> bool:
     reached = 0
-    for period in sorted(periods, key=lambda period: period.start_minute):
+    for period in sorted(filter(_is_sound, periods), key=lambda period: period.start_minute):
         if period.start_minute > reached:
             return False
         reached = max(reached, period.end_minute)

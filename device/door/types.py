@@ -141,6 +141,7 @@ class Shown:
     person_id: str
     methods: frozenset[Method]
     until_mono: float
+    is_duress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,7 @@ class Timing:
     held_warning_s: float = 20.0
     held_alarm_s: float = 30.0
     rex_release_s: float = 5.0
+    command_release_s: float = 5.0
     rex_stuck_s: float = 60.0
     shunt_grace_s: float = 0.5
     max_release_s: float = 300.0
@@ -367,7 +369,7 @@ Arrival = Union[Sighting, CredentialShown, DoorInput]  # what the door's queue c
 class Release:
     """Energise the lock's relay for so many seconds from now; a later order replaces an earlier one.
 
-    only_if_noted  skip it where a Note before it in the same step could not be written
+    only_if_noted  where a Note before it in the same step cannot be written, do nothing further and keep the old state
     """
 
     seconds: float

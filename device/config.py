@@ -25,9 +25,10 @@ else:
 DEFAULT_PATH = Path("/etc/door/terminal.toml")
 
 
-def _key(about: str, default: Any = dataclasses.MISSING, **limits: Any) -> Any:
-    """One configuration key: what it means, its default, and the values it may take."""
-    return field(default=default, metadata={"about": about, **limits})
+def _key(about: str, default: Any = dataclasses.MISSING, *, shown: bool = True, **limits: Any) -> Any:
+    """One configuration key: what it means, its default, the values it may take; `shown` false where it may hold
+    a password, so that no repr does."""
+    return field(default=default, repr=shown, metadata={"about": about, **limits})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class CameraConfig:
     """Where frames come from."""
 
     source: str = _key("auto, rehearsal, picamera, usb:N, jetson:N, rtsp://..., a video file or a folder of stills",
-                       "auto")
+                       "auto", shown=False)
     width: int = _key("pixels", 1280, least=160, most=4096)
     height: int = _key("pixels", 720, least=120, most=2160)
     fps: float = _key("frames per second asked of the camera", 30.0, least=1.0, most=120.0)

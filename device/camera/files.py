@@ -1,0 +1,181 @@
+"""Video files (GIFs among them) and folders of stills as cameras."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from device.camera.camera import Camera, CameraSilent, ClipEnded
+from device.camera.capture import open_capture
+from device.camera.fit import Fit, check_size
+from device.clock import Clock
+from device.config import CameraConfig
+from device.errors import CameraLost
+from device.frame import Frame
+
+log = logging.getLogger(__name__)
+
+STILL_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+_FPS = (0.5, 120.0)  # a file that claims a rate outside of this is not believed
+_LONGEST_GAP_S = 2.0  # nor is a longer wait between two of its pictures
+_LATEST_S = 0.5  # a reader who is later than this is not hurried to catch up
+_MOST_BYTES = 64 << 20  # of one still
+
+Picture = tuple[npt.NDArray[Any], float]
+
+
+def open_file(path: Path, config: CameraConfig, clock: Clock, paced: bool = True) -> Camera:
+    """The clip or the folder at `path`; CameraLost where nothing in it can be read.
+
+    paced  pictures come at the clip's own times (stills: config.fps); else at once, their `mono` counted from
+           the opening by the clip's times
+    """
+    pictures = _stills(path, config.fps) if path.is_dir() else _clip(path)
+    return Playback(path.name, pictures, Fit(path.name, config.rotate), clock, paced)
+
+
+class Playback:
+    """The Camera that shows pictures with times. It ends with ClipEnded, and says so again when asked again."""
+
+    has_noise = False
+
+    def __init__(self, description: str, pictures: Iterator[Picture], fit: Fit, clock: Clock, paced: bool) -> None:
+        self.description = description
+        self._pictures = pictures
+        self._fit = fit
+        self._clock = clock
+        self._paced = paced
+        self._closed = threading.Event()
+        self._seq = 0
+        self._end: CameraLost | None = None
+        self._next: Picture | None = self._take()
+        self._start = clock.mono()
+
+    def read(self, timeout_s: float) -> Frame:
+        if self._next is None:
+            assert self._end is not None  # noqa: S101 - either of the two is set by _take
+            raise self._end
+        picture, position = self._next
+        mono = self._due(position, timeout_s) if self._paced else self._start + position
+        frame = Frame(self._seq, mono, self._fit(picture))
+        self._seq += 1
+        self._next = self._take()
+        return frame
+
+    def close(self) -> None:
+        self._closed.set()
+        self._next, self._end = None, self._end or ClipEnded(f"{self.description}: closed")
+        if hasattr(self._pictures, "close"):
+            self._pictures.close()
+
+    def _take(self) -> Picture | None:
+        try:
+            return next(self._pictures)
+        except CameraLost as error:
+            self._end = error
+            if not isinstance(error, ClipEnded) and self._seq == 0:
+                raise
+            return None
+
+    def _due(self, position: float, timeout_s: float) -> float:
+        """Wait until the picture's time and return it; a reader who comes late shifts what follows."""
+        wait = self._start + position - self._clock.mono()
+        if wait > timeout_s:
+            self._closed.wait(timeout_s)
+            raise CameraSilent(f"{self.description}: the next picture comes later than {timeout_s:.1f} s")
+        if wait > 0:
+            self._closed.wait(wait)
+        elif wait < -_LATEST_S:
+            self._start -= wait
+        return self._clock.mono()
+
+
+def _clip(path: Path) -> Iterator[Picture]:
+    import cv2
+
+    _check_clip(path)
+    capture = open_capture(str(path), "CAP_FFMPEG")
+    try:
+        if not capture.isOpened():
+            raise CameraLost(f"{path.name}: not a video that can be read (damaged, or of an unknown kind)")
+        check_size(path.name, capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        gap = 1 / min(max(capture.get(cv2.CAP_PROP_FPS), _FPS[0]), _FPS[1])
+        promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        count, position = 0, -gap
+        while True:
+            is_read, picture = capture.read()
+            if not is_read:
+                break
+            said = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            position = said if position < said < position + _LONGEST_GAP_S else position + gap
+            count += 1
+            yield picture, position
+    finally:
+        capture.release()
+    raise _ending(path.name, count, promised)
+
+
+def _ending(name: str, count: int, promised: float) -> CameraLost:
+    if count == 0:
+        return CameraLost(f"{name}: holds no picture that can be read")
+    if count < 0.95 * promised < 1e7:
+        return ClipEnded(f"{name}: breaks off after {count} of {promised:.0f} frames")
+    return ClipEnded(f"{name}: ended after {count} frames")
+
+
+def _check_clip(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(10)
+    except OSError as error:
+        raise CameraLost(f"{path.name}: cannot be read: {error.strerror}") from None
+    if not head:
+        raise CameraLost(f"{path.name}: the file is empty")
+    if head.startswith(b"GIF8") and len(head) == 10:
+        # FFmpeg decodes a GIF's first picture on opening, before its size can be asked.
+        check_size(path.name, int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
+
+
+def _stills(folder: Path, fps: float) -> Iterator[Picture]:
+    shown = 0
+    for path in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES):
+        try:
+            picture = _still(path)
+        except CameraLost as error:
+            log.warning("left out: %s", error)
+            continue
+        yield picture, shown / fps
+        shown += 1
+    if shown == 0:
+        raise CameraLost(f"{folder.name}: the folder holds no picture that can be read")
+    raise ClipEnded(f"{folder.name}: all {shown} pictures shown")
+
+
+def _still(path: Path) -> npt.NDArray[Any]:
+    import cv2
+    from PIL import Image
+
+    damaged = (OSError, ValueError, SyntaxError, EOFError, struct.error, cv2.error,
+               Image.DecompressionBombError, Image.DecompressionBombWarning)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise CameraLost(f"{path.name}: a file of more than {_MOST_BYTES >> 20} MB is not read")
+        data = path.read_bytes()
+        with Image.open(path) as header:
+            check_size(path.name, *header.size)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except CameraLost:
+        raise
+    except damaged:
+        raise CameraLost(f"{path.name}: not a picture that can be read") from None
+    if picture is None:
+        raise CameraLost(f"{path.name}: not a picture that can be read")
+    decoded: npt.NDArray[Any] = picture
+    return decoded

@@ -1,0 +1,55 @@
+"""Network cameras over RTSP, through the FFmpeg in OpenCV's wheel, over TCP.
+
+Lost packets cost pictures, not the connection; a connection that ends, falls silent or is refused is CameraLost.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from device.camera.camera import Camera
+from device.camera.capture import open_capture
+from device.camera.fit import Fit, check_size
+from device.camera.pump import Pump
+from device.camera.rtsp_address import RtspAddress
+from device.camera.rtsp_describe import check_stream
+from device.clock import Clock
+from device.config import CameraConfig
+from device.errors import CameraLost
+
+_ANSWER_S = 2.0
+_OPEN_MS = 8000  # cameras send a key frame every 1 to 4 s, and some only every 8
+_READ_MS = 2500
+
+
+def open_rtsp(address: RtspAddress, config: CameraConfig, clock: Clock) -> Camera:
+    """The stream at `address`; whether it can be had shows at the first read."""
+    return Pump(address.shown, lambda: RtspCapture(address, clock), Fit(address.shown, config.rotate), clock)
+
+
+class RtspCapture:
+    """One RTSP session. Pictures are stamped when they are received: senders' clocks are not to be trusted."""
+
+    def __init__(self, address: RtspAddress, clock: Clock) -> None:
+        import cv2
+
+        self._name = address.shown
+        self._clock = clock
+        check_stream(address, _ANSWER_S)
+        # One decoding thread: with several FFmpeg holds back as many pictures as it has threads.
+        self._capture = open_capture(address.secret_url, "CAP_FFMPEG", [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS,
+            cv2.CAP_PROP_N_THREADS, 1])
+        if not self._capture.isOpened():
+            raise CameraLost(f"{self._name}: the stream cannot be decoded or sends nothing; set the camera to H.264")
+        check_size(self._name, self._capture.get(cv2.CAP_PROP_FRAME_WIDTH),
+                   self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+    def picture(self) -> tuple[Any, float]:
+        is_read, picture = self._capture.read()
+        if not is_read or picture is None:
+            raise CameraLost(f"{self._name}: the stream ended or fell silent")
+        return picture, self._clock.mono()
+
+    def release(self) -> None:
+        self._capture.release()

@@ -1,0 +1,61 @@
+"""Source: what `camera.source` says, read once and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from device.camera.rtsp_address import RtspAddress, parse_address
+from device.errors import ConfigError
+
+_NUMBERED = re.compile(r"(usb|jetson|picamera):(\d{1,2})\Z")
+_DEVICE = re.compile(r"/dev/video(\d{1,2})\Z")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
+_NOWHERE = RtspAddress("")
+
+
+class Kind(Enum):
+    """Where frames come from."""
+
+    REHEARSAL = "rehearsal"
+    PICAMERA = "picamera"
+    USB = "usb"
+    JETSON = "jetson"
+    RTSP = "rtsp"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One parsed source; only the field of its kind means something."""
+
+    kind: Kind
+    number: int = 0
+    path: Path = Path()
+    address: RtspAddress = _NOWHERE
+
+
+def parse_source(text: str) -> Source:
+    """Source of a `camera.source`; ConfigError says what may stand there. `auto` must be resolved before."""
+    if text == "rehearsal":
+        return Source(Kind.REHEARSAL)
+    if text == "picamera":
+        return Source(Kind.PICAMERA)
+    if match := _NUMBERED.match(text):
+        return Source(Kind(match[1]), number=int(match[2]))
+    if match := _DEVICE.match(text):
+        return Source(Kind.USB, number=int(match[1]))
+    if text.lower().startswith("rtsp://"):
+        return Source(Kind.RTSP, address=parse_address(text))
+    scheme = _SCHEME.match(text)
+    if not text or "\0" in text or (scheme and not Path(text).exists()):
+        # Never quoted whole: what follows an unknown scheme may hold a password.
+        shown = f" {scheme[1]}:" if scheme else ""
+        raise ConfigError(f"camera.source{shown} is not known; write auto, rehearsal, picamera, usb:0, jetson:0, "
+                          "rtsp://ADDRESS, a video file or a folder of stills")
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise ConfigError(f"camera.source: {path}: no such file or folder")
+    return Source(Kind.FILE, path=path)

@@ -63,12 +63,12 @@ def step(state: DoorState, event: DoorInput, timing: Timing) -> Outcome:
 
 
 def _ordered(orders: Effects, effects: Effects, is_noted_first: bool) -> Effects:
-    if not is_noted_first:
+    """Orders to the relay come first; a release that must be noted first follows its notes."""
+    if not is_noted_first or not any(isinstance(order, Release) for order in orders):
         return orders + effects
     notes = tuple(effect for effect in effects if isinstance(effect, Note))
     rest = tuple(effect for effect in effects if not isinstance(effect, Note))
-    held = tuple(replace(order, only_if_noted=True) if isinstance(order, Release) and notes else order
-                 for order in orders)
+    held = tuple(replace(order, only_if_noted=True) if isinstance(order, Release) else order for order in orders)
     return notes + held + rest
 
 
@@ -302,7 +302,8 @@ def _command_release(state: DoorState, command: Command, timing: Timing) -> Outc
     seconds = timing.command_release_s if command.seconds is None else command.seconds
     if not seconds > 0:
         return state, (_note("command_refused", **detail, why="seconds"), Signal("command_refused"))
-    after = _release(replace(state, person_id=None), command.mono, seconds, Cause.COMMAND, timing)
+    person_id = state.person_id if state.release_until is not None else None
+    after = _release(replace(state, person_id=person_id), command.mono, seconds, Cause.COMMAND, timing)
     return after, (_note("command_release", **detail, seconds=seconds), Signal("command_release"))
 
 

@@ -369,7 +369,7 @@ Arrival = Union[Sighting, CredentialShown, DoorInput]  # what the door's queue c
 class Release:
     """Energise the lock's relay for so many seconds from now; a later order replaces an earlier one.
 
-    only_if_noted  where a Note before it in the same step cannot be written, do nothing further and keep the old state
+    only_if_noted  where a Note before it in the same step cannot be written, do nothing further, keep the old state
     """
 
     seconds: float

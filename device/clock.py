@@ -67,3 +67,15 @@ class HandClock:
 def boot_id() -> str:
     """Identity of this boot of the machine, 32 hex digits."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+
+
+# Set by systemd-timesyncd once the time has come from the network since this boot.
+_SYNCED_MARK = Path("/run/systemd/timesync/synchronized")
+
+
+def quality_of(now: datetime, floor: datetime, mark: Path = _SYNCED_MARK) -> ClockQuality:
+    """How far `now` can be trusted; `floor` is the latest time that is known to have been (the newest journal
+    entry's). A clock that stands before its own past cannot be right."""
+    if now < floor:
+        return ClockQuality.UNTRUSTED
+    return ClockQuality.SYNCED if mark.exists() else ClockQuality.HOLDOVER

@@ -17,8 +17,8 @@ PURPOSES = ("opening this door", "the record of who passed")
 TEXT = {
     "en": (
         "I agree that this terminal computes a template from my face picture, keeps the template and my name sealed "
-        "on this terminal, compares faces at this door with it, and records when I was let in or refused. The picture "
-        "itself is not kept. I can withdraw at any time: my template and name are then deleted for good. "
+        "on this terminal, compares faces at this door with it, and records when I was let in or refused. "
+        "The picture itself is not kept. I can withdraw at any time: my template and name are then deleted for good. "
         "I know that there is another way in than my face."
     ),
     "zh": (

@@ -1,0 +1,119 @@
+"""The door thread: every arrival becomes a step of the door's machine, every effect is carried out here.
+
+It owns the door's state, the policy's memory and the journal. What it does it does in the order in which the
+machine says; the decision itself is pure (`device.door`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from device.clock import Clock, ClockQuality
+from device.door.machine import step
+from device.door.policy import claim_from, decide
+from device.door.types import (
+    Decided,
+    Decision,
+    DoorInput,
+    DoorState,
+    Effect,
+    Memory,
+    Note,
+    Now,
+    Person,
+    Release,
+    Secure,
+    Signal,
+    Tick,
+    Timing,
+)
+from device.inbox import Inbox
+from device.roster import Roster
+from device.sighting import Demand, Sighting
+from device.store.keeper import JournalKeeper
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+
+
+class Lock(Protocol):
+    """What the gatekeeper needs of the relay's process."""
+
+    def release(self, seconds: float) -> None: ...
+
+    def secure(self) -> None: ...
+
+
+class Observer(Protocol):
+    """Who looks on: the status, the kiosk's screen, the rehearsal. Called on the door thread; must not wait."""
+
+    def decided(self, decision: Decision, at: Now) -> None:
+        """A new answer was given to somebody (repeats to the same track are not told)."""
+        ...
+
+    def signalled(self, reason: str) -> None:
+        """The screen, lamp and buzzer now say this."""
+        ...
+
+
+class Gatekeeper:
+    """One door. `turn` is called in a loop by the thread that owns it."""
+
+    def __init__(self, inbox: Inbox, roster: Callable[[], Roster], person: Callable[[str], Person | None], lock: Lock,
+                 signal: Callable[[str], None], journal: JournalKeeper, timing: Timing, clock: Clock,
+                 clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = ()) -> None:
+        self._inbox, self._roster, self._person = inbox, roster, person
+        self._lock, self._signal, self._journal = lock, signal, journal
+        self._timing, self._clock, self._clock_quality = timing, clock, clock_quality
+        self._observers = observers
+        self._memory = Memory()
+        self.state = DoorState()
+        self.demand = Demand()
+
+    def turn(self, timeout_s: float = TICK_S) -> None:
+        """Handle one arrival, or let time pass when none comes."""
+        arrival = self._inbox.take(timeout_s)
+        if arrival is None:
+            self.handle(Tick(self._clock.mono()))
+        elif isinstance(arrival, Sighting):
+            self._sighted(arrival)
+        else:
+            self.handle(arrival)
+
+    def handle(self, event: DoorInput) -> None:
+        """Step the machine and carry out what it says."""
+        self.state, effects = step(self.state, event, self._timing)
+        is_noted = True
+        for effect in effects:
+            is_noted = self._perform(effect, is_noted)
+
+    def _sighted(self, sighting: Sighting) -> None:
+        claim = claim_from(sighting)
+        if claim is None:
+            return
+        now = Now(self._clock.now(), self._clock.mono(), self._clock_quality())
+        person = None if claim.person_id is None else self._person(claim.person_id)
+        decision, self._memory = decide(claim, person, self._roster().rules, self._memory, now)
+        self.handle(Decided(decision, now.mono))
+        if decision.is_repeat:
+            return
+        for observer in self._observers:
+            observer.decided(decision, now)
+
+    def _perform(self, effect: Effect, is_noted: bool) -> bool:
+        """Carry out one effect; whether everything so far that had to be written has been."""
+        if isinstance(effect, Release):
+            if is_noted or not effect.only_if_noted:
+                self._lock.release(effect.seconds)
+        elif isinstance(effect, Secure):
+            self._lock.secure()
+        elif isinstance(effect, Note):
+            return self._journal.append(effect.entry) is not None and is_noted
+        elif isinstance(effect, Signal):
+            self._signal(effect.reason)
+            for observer in self._observers:
+                observer.signalled(effect.reason)
+        return is_noted

@@ -12,11 +12,13 @@ import json
 import math
 import types
 import typing
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Reader = Callable[[Any], Any]
 
 
 def encode(record: Any) -> bytes:
@@ -28,73 +30,84 @@ def encode(record: Any) -> bytes:
 def decode(kind: type[T], body: bytes) -> T:
     """The record that `encode` wrote; ValueError, which quotes nothing, where the bytes are no such record."""
     try:
-        record: T = _build(kind, json.loads(body))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        record: T = _read_record(kind, json.loads(body))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise ValueError(f"not a {kind.__name__}") from None
     return record
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if value is None or type(value) in _PLAIN:
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+    return {name: _plain(getattr(value, name)) for name in _readers(type(value))}
 
 
 @functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _readers(kind: Any) -> dict[str, Reader]:
+    """How each field of a record is read."""
+    hints = typing.get_type_hints(kind)
+    return {entry.name: _reader(hints[entry.name]) for entry in dataclasses.fields(kind)}
 
 
-def _build(hint: Any, value: Any) -> Any:
+@functools.cache
+def _reader(hint: Any) -> Reader:
     if isinstance(hint, types.UnionType):
-        options = typing.get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        return _build(next(option for option in options if option is not type(None)), value)
+        return _optional(_reader(next(item for item in typing.get_args(hint) if item is not type(None))))
     if typing.get_origin(hint) is tuple:
-        return _build_tuple(typing.get_args(hint), value)
+        items = typing.get_args(hint)
+        return _run_of(_reader(items[0])) if items[-1] is Ellipsis else _row_of([_reader(item) for item in items])
     if dataclasses.is_dataclass(hint):
-        return _build_record(hint, value)
-    return _build_plain(hint, value)
+        return lambda value: _read_record(hint, value)
+    if hint in _READERS:
+        return _READERS[hint]
+    if issubclass(hint, Enum):
+        return lambda value: hint(value)
+    return lambda value: _exactly(hint, value)
 
 
-def _build_tuple(items: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_build(items[0], item) for item in value)
-    if len(items) != len(value):
-        raise ValueError
-    return tuple(_build(item, part) for item, part in zip(items, value, strict=True))
+def _optional(reader: Reader) -> Reader:
+    return lambda value: None if value is None else reader(value)
 
 
-def _build_record(kind: Any, value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise TypeError
-    hints = _hints(kind)
-    return kind(**{name: _build(hint, value[name]) for name, hint in hints.items() if name in value})
+def _run_of(reader: Reader) -> Reader:
+    return lambda value: tuple(reader(item) for item in _exactly(list, value))
 
 
-def _build_plain(hint: Any, value: Any) -> Any:
-    if hint is datetime:
-        at = datetime.fromisoformat(value)
-        if at.tzinfo is None:
-            raise ValueError
-        return at
-    if hint is bytes:
-        return bytes.fromhex(value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    if hint is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if type(value) is not hint:
+def _row_of(readers: list[Reader]) -> Reader:
+    return lambda value: tuple(read(item) for read, item in zip(readers, _exactly(list, value), strict=True))
+
+
+def _read_record(kind: Any, value: Any) -> Any:
+    found = _exactly(dict, value)
+    return kind(**{name: read(found[name]) for name, read in _readers(kind).items() if name in found})
+
+
+def _exactly(kind: Any, value: Any) -> Any:
+    if type(value) is not kind:
         raise TypeError
     return value
+
+
+def _read_moment(value: Any) -> datetime:
+    at = datetime.fromisoformat(value)
+    if at.tzinfo is None:
+        raise ValueError
+    return at
+
+
+def _read_number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+_PLAIN = (str, int, float, bool)
+_READERS: dict[Any, Reader] = {datetime: _read_moment, bytes: bytes.fromhex, float: _read_number}

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlite_utils import Database
 
-from device.errors import SealBroken
+from device.errors import SealBroken, StoreError
 from device.store import body, schema
 from device.store.records import AccessRule, Credential, Method, Person, Schedule, Template
-from device.store.seal import NONCE_BYTES, Key, Sealer
+from device.store.seal import Key, Sealer
 from device.store.sqlite import Damaged, open_to_read, reporting
 
 if TYPE_CHECKING:
@@ -98,8 +98,10 @@ class CacheReader:
         self._db.conn.close()
 
     def data_version(self) -> int:
-        """Moves whenever another connection wrote the file (2.6 µs a call); compare `generation` before reloading,
-        since a checkpoint moves it too."""
+        """Moves whenever another connection wrote the file (a few µs a call); compare `generation` before reloading,
+        since a checkpoint moves it too. StoreError where the file was set aside meanwhile: open it anew."""
+        if self.is_stale():
+            raise StoreError(f"{self._path}: the file was replaced while it was read")
         with reporting(self._path):
             return int(self._db.conn.execute("PRAGMA data_version").fetchone()[0])
 
@@ -112,7 +114,8 @@ class CacheReader:
 
     @property
     def generation(self) -> int:
-        """Number of the newest transaction; rises by one with each."""
+        """Number of the newest transaction; rises by one with each. A new file begins at a random number, so that
+        a reader never takes it for a continuation of the one it knew."""
         return self._state()[0]
 
     def columns(self, model_id: str) -> Columns:
@@ -241,9 +244,7 @@ class _Loading:
     """Unseals rows into columns, slice by slice, so that never more than a slice lies about as small objects."""
 
     def __init__(self, sealer: Sealer, model_id: str) -> None:
-        self._decrypt = sealer.cipher.decrypt
-        self._model_id = model_id
-        self._bound = f"\0{model_id}".encode()
+        self._sealer, self._model_id = sealer, model_id
         self._width = 0
         self._template_ids: list[str] = []
         self._person_ids: list[str] = []
@@ -251,23 +252,14 @@ class _Loading:
         self._texts: list[bytes] = []
 
     def take(self, rows: Sequence[tuple[Any, Any, Any]]) -> None:
-        from cryptography.exceptions import InvalidTag
-
-        # The loop that decides how fast a terminal starts: locals, and `bind` written out.
-        decrypt, bound, texts = self._decrypt, self._bound, []
-        for template_id, person_id, sealed in rows:
-            try:
-                text = decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:],
-                               f"template\0{template_id}\0{person_id}".encode() + bound)
-            except (InvalidTag, ValueError, TypeError):
-                self._rejected.append(str(template_id))
-                continue
-            if len(text) != self._width and not self._is_first(text):
-                self._rejected.append(template_id)
+        texts = []
+        for row, text in zip(rows, self._sealer.unseal_rows(rows, "template", self._model_id), strict=True):
+            if text is None or (len(text) != self._width and not self._is_first(text)):
+                self._rejected.append(str(row[0]))
                 continue
             texts.append(text)
-            self._template_ids.append(template_id)
-            self._person_ids.append(person_id)
+            self._template_ids.append(row[0])
+            self._person_ids.append(row[1])
         self._texts.append(b"".join(texts))
 
     def columns(self, generation: int) -> Columns:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class CacheWriter(CacheReader):
         self._clock, self._lock = clock, lock
         self._writing = 0  # generation of the transaction that is open, 0 for none
         self._widths: dict[str, int] = {}
+        self._consents: dict[str, bool] = {}  # of people seen in this transaction
         self.is_erasure_due = False
         self.erase()
 
@@ -77,8 +79,7 @@ class CacheWriter(CacheReader):
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
                     raise Damaged(f"{path}: the file is damaged")
-                schema.migrate(db, schema.gallery, lambda fresh: fresh.execute(
-                    "INSERT INTO meta VALUES ('key_check', ?)", [sealer.seal(b"door", *KEY_CHECK)]))
+                schema.migrate(db, schema.gallery, lambda fresh: _begin(fresh, sealer))
                 check_key(db, sealer, path)
             return cls(path, db, sealer, clock, lock)
         except BaseException:
@@ -104,6 +105,7 @@ class CacheWriter(CacheReader):
             finally:
                 self._writing = 0
                 self._widths.clear()
+                self._consents.clear()
         if self.is_erasure_due:
             self.erase()
 
@@ -114,7 +116,8 @@ class CacheWriter(CacheReader):
             sealed = self._sealer.seal(body.encode(person), "person", person.person_id)
             self._put("people", ("person_id", "sealed", "generation"), (person.person_id, sealed, generation))
             self._undrop("person", person.person_id)
-            if not self._is_consented(person.consent):
+            self._consents[person.person_id] = self._is_consented(person.consent)
+            if not self._consents[person.person_id]:
                 self._drop_where("template", "templates", "template_id", "person_id = ?", [person.person_id])
 
     def put_template(self, template: Template) -> None:
@@ -124,11 +127,7 @@ class CacheWriter(CacheReader):
             _check_id(name, "template")
         check_vector(template)
         with self.together() as generation:
-            person = self.person(template.person_id)
-            if person is None:
-                raise EnrolmentRefused(f"person {template.person_id} is not known: add the person first")
-            if not self._is_consented(person.consent):
-                raise EnrolmentRefused(f"person {person.person_id} has not consented, or no longer: nothing is kept")
+            self._check_consent(template.person_id)
             self._check_width(template)
             text = TEMPLATE_HEAD.pack(template.scale, template.quality, template.created_at.timestamp())
             sealed = self._sealer.seal(text + template.vector, "template", template.template_id, template.person_id,
@@ -171,6 +170,7 @@ class CacheWriter(CacheReader):
         with self.together():
             self._drop_where("template", "templates", "template_id", "person_id = ?", [person_id])
             self._drop_where("credential", "credentials", "credential_id", "person_id = ?", [person_id])
+            self._consents.pop(person_id, None)
             return self._drop_where("person", "people", "person_id", "person_id = ?", [person_id]) > 0
 
     def drop_template(self, template_id: str) -> bool:
@@ -194,7 +194,7 @@ class CacheWriter(CacheReader):
     def set_acked(self, journal_id: str, seq: int) -> None:
         """The hub has stored this journal up to `seq`; never moves back."""
         with self.together():
-            self._db.execute("INSERT INTO acked VALUES (?, ?) ON CONFLICT (journal_id) DO UPDATE SET "
+            self._db.execute("INSERT INTO acked (journal_id, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET "
                              "seq = max(seq, excluded.seq)", [journal_id, seq])
 
     def erase(self) -> bool:
@@ -238,6 +238,15 @@ class CacheWriter(CacheReader):
             self._db.execute("DELETE FROM drops WHERE generation <= ?", [oldest[0][0]])
             self._db.execute("UPDATE state SET drops_from = ?", [oldest[0][0]])
 
+    def _check_consent(self, person_id: str) -> None:
+        if person_id not in self._consents:
+            person = self.person(person_id)
+            if person is None:
+                raise EnrolmentRefused(f"person {person_id} is not known: add the person first")
+            self._consents[person_id] = self._is_consented(person.consent)
+        if not self._consents[person_id]:
+            raise EnrolmentRefused(f"person {person_id} has not consented, or no longer: no template is kept")
+
     def _check_width(self, template: Template) -> None:
         """Templates of one model have one length; a differing one would never match. An id keeps its model, so that
         readers of one model see all that becomes of its templates."""
@@ -258,6 +267,13 @@ class CacheWriter(CacheReader):
         if consent is None or not consent.consent_id or not consent.text_version:
             return False
         return consent.valid_until is None or consent.valid_until > self._clock.now()
+
+
+def _begin(db: Database, sealer: Sealer) -> None:
+    """Fill the tables of a file that was just made."""
+    start = secrets.randbits(31) << 20  # far from any other file's: see `CacheReader.generation`
+    db.execute("INSERT INTO state (id, generation, drops_from) VALUES (1, ?, ?)", [start, start])
+    db.execute("INSERT INTO meta (name, value) VALUES ('key_check', ?)", [sealer.seal(b"door", *KEY_CHECK)])
 
 
 def prepare_gallery(path: Path, key: Key, clock: Clock) -> Path | None:

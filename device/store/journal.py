@@ -7,7 +7,7 @@ file is set aside under another name and a new journal with a new id begins, who
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,17 @@ class JournalReader:
         """The newest entries, oldest of them first."""
         return self.entries(max(self.head - count, 0), count)
 
-    def verify(self) -> int:
-        """How many entries were checked, all sound; JournalBroken names the first that is not."""
+    def verify(self, each: Callable[[], None] | None = None) -> int:
+        """How many entries were checked, all sound; JournalBroken names the first that is not.
+
+        each  called once per entry, to show progress: half a million take some seconds
+        """
         with reporting(self._path), self._one_view():
             _, anchor_seq, anchor_hash, head_seq, head_hash = self._chain()
             if anchor_seq == 0 and anchor_hash != chain.genesis(self.journal_id):
                 raise JournalBroken("the journal's beginning has been altered")
-            last = chain.follow(self._entries(anchor_seq, -1), anchor_seq, anchor_hash)
+            entries = self._entries(anchor_seq, -1)
+            last = chain.follow(_counting(entries, each) if each else entries, anchor_seq, anchor_hash)
             self._check_head(last, (head_seq, head_hash))
             self._check_no_stray(anchor_seq)
             return int(head_seq - anchor_seq)
@@ -142,7 +146,7 @@ class Journal(JournalReader):
                 cause, aside = str(error), set_aside(path, clock)
             journal = cls._open(path, clock, boot_id, busy_ms, lock)
             journal.set_aside = aside
-            journal.append(NewEntry("journal", "journal_set_aside", None, (
+            journal.append(NewEntry("fault", "journal_set_aside", None, (
                 ("file", aside.name), ("cause", cause.removeprefix(f"{path}: ")[:chain.MAX_TEXT]))))
             return journal
         except BaseException:
@@ -252,9 +256,16 @@ class Journal(JournalReader):
             self._check_head(chain.follow(self._entries(before, -1), before, prev_hash), (head_seq, head_hash))
 
 
+def _counting(entries: Iterator[Entry], each: Callable[[], None]) -> Iterator[Entry]:
+    for entry in entries:
+        yield entry
+        each()
+
+
 def _begin(db: Database) -> None:
     journal_id = secrets.token_hex(16)
     start = chain.genesis(journal_id)
-    db.execute("INSERT INTO chain VALUES (1, ?, 0, ?, 0, ?)", [journal_id, start, start])
+    db.execute("INSERT INTO chain (id, journal_id, anchor_seq, anchor_hash, head_seq, head_hash) "
+               "VALUES (1, ?, 0, ?, 0, ?)", [journal_id, start, start])
 
 

@@ -104,7 +104,7 @@ class JournalKeeper:
             self.error = None
         if self.lost and self.journal is not None:
             lost, self.lost = self.lost, 0
-            self.append(NewEntry("fault", "journal_lost", None, (("entries", lost),)))
+            self.append(NewEntry("fault", "journal_failed", None, (("entries_lost", lost),)))
 
     def _ensure_open(self) -> None:
         if self.journal is not None:

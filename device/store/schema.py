@@ -77,8 +77,7 @@ def _people(db: Database) -> None:
         CREATE INDEX drops_by_generation ON drops (generation);;
         CREATE TABLE cursors (
             stream TEXT PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;;
-        CREATE TABLE acked (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;;
-        INSERT INTO state VALUES (1, 0, 0)""")
+        CREATE TABLE acked (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT""")
 
 
 def _entries(db: Database) -> None:

@@ -5,6 +5,10 @@ Called by the stages of `face` and by `packs` for self-tests.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +39,56 @@ def runtime_name() -> str:
     return _interpreter_class()[1]
 
 
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keeps the runtime's announcements off stderr; what else is written there meanwhile is written afterwards.
+
+    The runtime writes them from C++ to file descriptor 2 and offers no setting against it. Only the first network of
+    a process announces anything, so only then is the descriptor exchanged.
+    """
+    if _announced:
+        yield
+        return
+    _announced.append(True)
+    try:
+        real = os.dup(2)
+    except OSError:  # a daemon without stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            caught.seek(0)
+            os.write(real, b"".join(line for line in caught if not line.startswith(b"INFO: ")))
+            os.close(real)
+
+
+_announced: list[bool] = []
+
+
 class Network:
     """One loaded network with a fixed input shape, called on one thread at a time.
 
-    `run` copies the input in and gives views of the outputs that stay valid until the next `run`.
+    `run` copies the input in and gives copies of the outputs, in the order of the file.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         interpreter_class, _ = _interpreter_class()
         try:
-            self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _without_chatter():
+                self._interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, SystemError, OSError) as error:
             reason = str(error).splitlines()[0][:120]
             raise ModelMismatch(f"{path.name} cannot be loaded ({reason}); rebuild the pack with "
                                 "`doorctl models build`") from None
         inputs = self._interpreter.get_input_details()
+        if len(inputs) != 1 or inputs[0]["dtype"] is not np.float32:
+            raise ModelMismatch(f"{path.name} does not take one float32 picture, but {len(inputs)} inputs of "
+                                f"{inputs[0]['dtype'].__name__}; it is not a network that this terminal can run")
         self._input = int(inputs[0]["index"])
         self.input_shape: tuple[int, ...] = tuple(int(n) for n in inputs[0]["shape"])
         outputs = self._interpreter.get_output_details()

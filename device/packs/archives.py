@@ -145,7 +145,10 @@ def sha256_of(path: Path) -> str:
 
 
 def _is_intact(path: Path, archive: Archive) -> bool:
-    return path.is_file() and path.stat().st_size == archive.size and sha256_of(path) == archive.sha256
+    try:
+        return path.stat().st_size == archive.size and sha256_of(path) == archive.sha256
+    except OSError:
+        return False
 
 
 def _from_zip(path: Path, limits: dict[str, int]) -> dict[str, bytes]:

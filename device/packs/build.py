@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 from device.errors import ModelMismatch, UsageError
@@ -20,11 +19,12 @@ def build(name: str = DEFAULT) -> Card:
     """
     recipe = recipe_of(name)
     folder = cache.packs_folder() / name
+    if _is_current(recipe, folder):  # without the lock, which a cache of another owner would not give
+        return read_card(folder)
     with cache.builder_lock(folder.parent):
-        _sweep(folder.parent)
         if not is_built(name):
             _build(recipe, folder)
-        elif _table_of(folder)["template_sha256"] != _digest(recipe):
+        elif not _is_current(recipe, folder):
             cardfile.write_table(folder / "card.toml", _renewed(recipe, folder))
         return read_card(folder)
 
@@ -47,6 +47,10 @@ def recipe_of(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(f"there is no recipe for a pack {name!r}; there is one for {' and '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def _is_current(recipe: Recipe, folder: Path) -> bool:
+    return is_built(recipe.name) and _table_of(folder)["template_sha256"] == _digest(recipe)
 
 
 def _build(recipe: Recipe, folder: Path) -> None:
@@ -98,10 +102,3 @@ def _table_of(folder: Path) -> Table:
 
 def _digest(recipe: Recipe) -> str:
     return hashlib.sha256(recipe.template_text().encode()).hexdigest()
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed build left behind; the lock is held, so nobody is using it."""
-    for pattern in (".new-*", ".old-*"):
-        for left in folder.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from device.errors import StoreError
+from device.errors import StoreError, TerminalError
 
 _WAIT_S = 900.0
 
@@ -48,6 +48,7 @@ def builder_lock(folder: Path) -> Iterator[None]:
     descriptor = _open_lock(folder / ".lock")
     try:
         _wait_for(descriptor, folder)
+        _sweep(folder)
         yield
     finally:
         os.close(descriptor)
@@ -56,11 +57,13 @@ def builder_lock(folder: Path) -> Iterator[None]:
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A fresh folder that takes the place of `target` at the end, and vanishes where the block fails."""
-    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
-    fresh.chmod(0o755)
+    fresh = _temporary(".new-", target.parent)
     try:
+        fresh.chmod(0o755)
         yield fresh
         _swap(fresh, target)
+    except TerminalError:
+        raise
     except OSError as error:
         raise _unwritable(target, error) from None
     finally:
@@ -70,14 +73,29 @@ def replacing(target: Path) -> Iterator[Path]:
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
     """A throw-away folder beside the real ones, so that a final rename stays on one file system."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
-    except OSError as error:
-        raise _unwritable(parent, error) from None
+    folder = _temporary(".work-", parent)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` at `path` in one step: a reader sees the old file or the new one. StoreError where it cannot be."""
+    fresh = _temporary(".text-", path.parent) / path.name
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        shutil.rmtree(fresh.parent, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed build left behind; the lock is held, so nobody is using it."""
+    for left in (*folder.glob(".new-*"), *folder.glob(".old-*"), *folder.glob(".work-*")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(fresh: Path, target: Path) -> None:
@@ -87,6 +105,13 @@ def _swap(fresh: Path, target: Path) -> None:
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary(prefix: str, parent: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    except OSError as error:
+        raise _unwritable(parent, error) from None
 
 
 def _open_lock(path: Path) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from device.errors import ModelMismatch
+from device.packs import cache
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,9 +46,7 @@ def parse(text: str, where: str) -> Table:
 
 def write_table(path: Path, table: Table) -> None:
     """`table` as TOML at `path`, in one step: a reader sees the old card or the new one."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(dump(table), encoding="utf-8")
-    fresh.replace(path)
+    cache.write_text(path, dump(table))
 
 
 def dump(table: Table) -> str:
@@ -60,8 +59,7 @@ def model_id(name: str, recogniser: Table) -> str:
 
     Those may differ in the last bit between machines; source, conversion, alignment and mirror do not.
     """
-    recipe = {key: recogniser[key] for key in ("source_sha256", "conversion", "size", "points", "template_xy",
-                                               "mirror", "dimensions")}
+    recipe = {key: value for key, value in recogniser.items() if key != "colour"}
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 

@@ -239,3 +239,39 @@ def _reach(shape: tuple[int, ...], window: tuple[int, int], stride: int, padding
 def _require(is_fitting: bool, kind: str, *shapes: tuple[int, ...]) -> None:
     if not is_fitting:
         raise ModelMismatch(f"the network's {kind} layer does not fit: {' against '.join(map(str, shapes))}")
+
+
+def with_input(data: bytes, scale: tuple[float, ...], offset: tuple[float, ...], is_bgr: bool) -> bytes:
+    """The TFLite file `data` with a 1×1 convolution in front, so that it takes RGB 0..255.
+
+    What the network used to take is value·scale + offset per channel, blue first where `is_bgr`. Not for untrusted
+    files in this process: the schema's reader believes every length.
+    """
+    import flatbuffers
+
+    schema = _schema()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+    graph = model.subgraphs[0]
+    inner = graph.inputs[0]
+    shape = [int(n) for n in graph.tensors[inner].shape]
+    _require(len(graph.inputs) == 1 and len(shape) == 4 and shape[3] == 3, "input", tuple(shape))
+    order = [2, 1, 0] if is_bgr else [0, 1, 2]
+    weights = (np.eye(3)[order] * np.array(scale)[:, None]).astype(np.float32).reshape(3, 1, 1, 3)
+    front = GraphWriter("front", tuple(shape))
+    front.conv(front.input, weights, np.array(offset, np.float32), padding="VALID")
+    first, buffers = len(graph.tensors), len(model.buffers)
+    for tensor in front._tensors[:3]:
+        tensor.buffer = tensor.buffer and tensor.buffer - 1 + buffers
+        graph.tensors.append(tensor)
+    model.buffers += front._buffers[1:]
+    operator = front._operators[0]
+    operator.opcodeIndex, operator.outputs = len(model.operatorCodes), [inner]
+    operator.inputs = [first, first + 1, first + 2]
+    model.operatorCodes.append(front._operator_code(schema.BuiltinOperator.CONV_2D))
+    graph.operators.insert(0, operator)
+    graph.inputs = [first]
+    for entry in (entry for signature in model.signatureDefs or () for entry in signature.inputs or ()):
+        entry.tensorIndex = first if entry.tensorIndex == inner else entry.tensorIndex
+    builder = flatbuffers.Builder(len(data) + 4096)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

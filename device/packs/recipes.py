@@ -14,7 +14,7 @@ from device.packs.cardfile import Table, parse
 
 DEFAULT = "mobilefacenet"
 
-_FINDERS = ("detector_short", "detector_full", "mesh", "iris")
+FINDERS = ("detector_short", "detector_full", "mesh", "iris")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Recipe:
     def make(self) -> dict[str, bytes]:
         """The files' contents by role; the recogniser first, since its archive may be out of reach."""
         recogniser = self.recogniser()
-        return {**archives.read_members(archives.MEDIAPIPE, _FINDERS), "recogniser": recogniser}
+        return {**archives.read_members(archives.MEDIAPIPE, FINDERS), "recogniser": recogniser}
 
     def template_text(self) -> str:
         """cards/<pack>.toml as it ships with the product."""

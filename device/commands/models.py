@@ -1,0 +1,126 @@
+"""`doorctl models`: build, list, verify, add and choose model packs."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from device.commands.console import say, say_json
+from device.errors import ModelMismatch
+from device.packs import addition, build, library
+from device.packs.recipes import RECIPES
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `models` with its five verbs."""
+    parser = commands.add_parser("models", help="build, list, verify, add and choose model packs",
+                                 epilog="example: doorctl models build")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _add_build(verbs)
+    _add_list(verbs)
+    _add_verify(verbs)
+    _add_add(verbs)
+    _add_use(verbs)
+
+
+def run_build(arguments: argparse.Namespace) -> int:
+    """Builds the named pack, else the one in use; quick where it is there and intact."""
+    name = arguments.pack or library.chosen()
+    was_built = name in RECIPES and build.is_built(name)
+    card, note = (build.build(arguments.pack), "") if arguments.pack else library.build_usable()
+    if note:
+        say(note)
+    if not (was_built and arguments.quiet_if_built):
+        say(f"{card.model_id} {'was there' if was_built else 'built'}: {card.folder}")
+    return 0
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Every pack that is built or can be."""
+    entries = library.entries()
+    if arguments.json:
+        say_json([asdict(entry) for entry in entries])
+        return 0
+    for entry in entries:
+        mark = "*" if entry.is_chosen else " "
+        say(f"{mark} {entry.name:<16} {entry.state:<10} {entry.model_id or '-':<32} {entry.fault or entry.summary}")
+    return 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Hashes, known vectors and model_id of one pack, or of every built one; 1 where one is not sound."""
+    names = [arguments.name] if arguments.name else [e.name for e in library.entries() if e.state != "not built"]
+    rows = [_verified(name) for name in names]
+    if arguments.json:
+        say_json(rows)
+    for row in () if arguments.json else rows:
+        say(f"{row['name']}: {'sound, ' + row['model_id'] if row['is_sound'] else row['fault']}")
+    if not rows:
+        raise ModelMismatch("no pack is built; build one with `doorctl models build`")
+    return 0 if all(row["is_sound"] for row in rows) else 1
+
+
+def run_add(arguments: argparse.Namespace) -> int:
+    """Makes a pack of a recogniser file."""
+    card = addition.add(arguments.file, arguments.name, arguments.card)
+    say(f"{card.model_id} added: {card.folder}")
+    say("It has no operating points yet; measure them with `doorctl evaluate calibrate` before it is used at a door.")
+    return 0
+
+
+def run_use(arguments: argparse.Namespace) -> int:
+    """Chooses the pack that the terminal uses from its next start on."""
+    card = library.use(arguments.name)
+    say(f"{card.model_id} is in use from the next start on; people enrolled under another model must be enrolled "
+        "again.")
+    if not card.populations:
+        say("It has no operating points yet; measure them with `doorctl evaluate calibrate`.")
+    return 0
+
+
+def _verified(name: str) -> dict[str, Any]:
+    try:
+        card = library.verify(name)
+    except ModelMismatch as error:
+        return {"name": name, "is_sound": False, "model_id": "", "fault": str(error)}
+    return {"name": name, "is_sound": True, "model_id": card.model_id, "fault": ""}
+
+
+def _add_build(verbs: Any) -> None:
+    parser = verbs.add_parser("build", help="fetch, convert and test a pack; nothing to do where it is there",
+                              epilog="example: doorctl models build --pack dlib")
+    parser.add_argument("--pack", choices=tuple(RECIPES), help="which one (default: the one in use)")
+    parser.add_argument("--quiet-if-built", action="store_true", help="say nothing where there is nothing to do")
+    parser.set_defaults(run=run_build)
+
+
+def _add_list(verbs: Any) -> None:
+    parser = verbs.add_parser("list", help="packs of this machine; * marks the one in use",
+                              epilog="example: doorctl models list --json")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(run=run_list)
+
+
+def _add_verify(verbs: Any) -> None:
+    parser = verbs.add_parser("verify", help="check hashes and known vectors",
+                              epilog="example: doorctl models verify mobilefacenet")
+    parser.add_argument("name", nargs="?", help="which pack (default: every built one)")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.set_defaults(run=run_verify)
+
+
+def _add_add(verbs: Any) -> None:
+    parser = verbs.add_parser("add", help="make a pack of a dlib .dat or a 112×112 five-point .tflite file",
+                              epilog="example: doorctl models add our.tflite --name ours --card our.toml")
+    parser.add_argument("file", type=Path, help="the recogniser")
+    parser.add_argument("--name", required=True, help="the new pack's name")
+    parser.add_argument("--card", type=Path, help="TOML: licence, origin, training_data; see device/packs/README.md")
+    parser.set_defaults(run=run_add)
+
+
+def _add_use(verbs: Any) -> None:
+    parser = verbs.add_parser("use", help="choose the pack in use", epilog="example: doorctl models use dlib")
+    parser.add_argument("name", help="a built pack")
+    parser.set_defaults(run=run_use)

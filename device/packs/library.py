@@ -1,0 +1,117 @@
+"""The packs of this machine: which there are, which one is in use, and whether they are sound."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.errors import ModelMismatch, UsageError
+from device.face.card import Card, read_card
+from device.packs import build, cache, cardfile, fetch, selftest
+from device.packs.recipes import DEFAULT, RECIPES
+
+FALLBACK = "dlib"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One pack as `doorctl models list` shows it. state: "built", "not built" or "damaged"; fault says why."""
+
+    name: str
+    state: str
+    is_chosen: bool
+    model_id: str = ""
+    summary: str = ""
+    populations: tuple[str, ...] = ()
+    fault: str = ""
+
+
+def entries() -> list[Entry]:
+    """Every pack that is built or could be."""
+    folder = cache.packs_folder()
+    there = {path.parent.name for path in folder.glob("*/card.toml") if _NAME.fullmatch(path.parent.name)}
+    names = sorted(there | set(RECIPES), key=lambda name: (name != DEFAULT, name))
+    return [_entry(name, name in there) for name in names]
+
+
+def chosen() -> str:
+    """Name of the pack in use: the one that was chosen last, else the default."""
+    try:
+        name = _choice().read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return DEFAULT
+    return name if _NAME.fullmatch(name) else DEFAULT
+
+
+def use(name: str) -> Card:
+    """Choose a pack for good; ModelMismatch where it is not sound, and the choice stays as it was."""
+    card = open_pack(name)
+    cache.write_text(_choice(), name + "\n")
+    return card
+
+
+def open_pack(name: str | None = None) -> Card:
+    """The card of a pack that has just passed its self-test; the one in use where no name is given.
+
+    ModelMismatch names the file that is missing, altered or gives other vectors.
+    """
+    card = read_card(folder_of(name or chosen()))
+    selftest.check(card)
+    return card
+
+
+def verify(name: str) -> Card:
+    """As `open_pack`, and the card's model_id must follow from what the card says."""
+    card = open_pack(name)
+    table = cardfile.read_table(card.folder / "card.toml")
+    if card.model_id != cardfile.model_id(name, table["recogniser"]) or card.name != name:
+        raise ModelMismatch(f"{card.folder / 'card.toml'} was altered: its model_id does not follow from what it "
+                            "says; rebuild the pack with `doorctl models build`")
+    return card
+
+
+def build_usable() -> tuple[Card, str]:
+    """(the pack in use, built where needed; a note where it is not the wanted one, else "").
+
+    Where the default's archive cannot be fetched, dlib's recogniser takes its place and becomes the chosen one.
+    """
+    name = chosen()
+    if name not in RECIPES:
+        return open_pack(name), ""
+    try:
+        return build.build(name), ""
+    except fetch.FetchFailed as error:
+        if name != DEFAULT:
+            raise
+        try:
+            card = build.build(FALLBACK)
+        except fetch.FetchFailed:
+            raise error from None
+        use(FALLBACK)
+        return card, (f"{error}. The pack {FALLBACK} is used instead, with higher error rates; once the network "
+                      f"allows it: doorctl models build --pack {DEFAULT} && doorctl models use {DEFAULT}")
+
+
+def folder_of(name: str) -> Path:
+    """The pack's folder, whether it exists or not; UsageError for what cannot be a name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a pack's name; take small letters, digits, - and _, at most 31")
+    return cache.packs_folder() / name
+
+
+def _entry(name: str, is_there: bool) -> Entry:
+    is_chosen = name == chosen()
+    if not is_there:
+        return Entry(name, "not built", is_chosen, summary=str(RECIPES[name].template()["summary"]))
+    try:
+        card = read_card(folder_of(name))
+    except ModelMismatch as error:
+        return Entry(name, "damaged", is_chosen, fault=str(error))
+    return Entry(name, "built", is_chosen, card.model_id, card.summary, tuple(p.name for p in card.populations))
+
+
+def _choice() -> Path:
+    return cache.packs_folder() / "chosen"

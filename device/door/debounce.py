@@ -1,9 +1,9 @@
 """Debounce: time-stamped edges of one wire in, stable changes of its level out. Pure; used by `door.wires`.
 
-A wire that was quiet takes a new level once it has held for `settle_s`; after that change, and while it chatters, only
-a level that has held for `quiet_s` counts. So a pulse of more than `quiet_s` is always seen, and bounces shorter than
-that are never counted as a second change. IEC 60839-11-1 asks that an input active for over 400 ms is processed;
-contacts bounce for 5 to 50 ms.
+A quiet wire takes a new level once that has held for `settle_s`. From then until it has been quiet again for
+`quiet_s`, only a level that holds for `quiet_s` counts. So a pulse longer than `quiet_s` is always seen, and bounces
+shorter than that are never counted as a second change. IEC 60839-11-1 asks that an input active for over 400 ms is
+processed; contacts bounce for 5 to 50 ms.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """level is the stable one; raw the newest, held since raw_since; is_quiet once raw has held for quiet_s."""
+    """level is the stable one; raw the newest, held since raw_since; is_quiet once a change has held for quiet_s."""
 
     level: bool
     raw: bool
@@ -47,8 +47,7 @@ def edge(state: Wire, mono: float, level: bool, rule: Filter) -> tuple[Wire, Cha
     state, change = settle(state, mono, rule)
     if level == state.raw:
         return state, change
-    # A wire that was quiet stays so for its first edge, which therefore needs to hold for settle_s only.
-    return replace(state, raw=level, raw_since=mono, is_quiet=state.is_quiet and state.raw == state.level), change
+    return replace(state, raw=level, raw_since=mono), change
 
 
 def settle(state: Wire, mono: float, rule: Filter) -> tuple[Wire, Change | None]:

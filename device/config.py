@@ -74,7 +74,7 @@ class CameraConfig:
 class FaceConfig:
     """Recognition: a budget of errors, never a raw score."""
 
-    pack: str = _key("model pack", "mobilefacenet")
+    pack: str = _key("model pack; auto = the one that `doorctl models use` chose", "auto")
     fpir: float = _key("share of strangers' tries that may pass (open-set 1:N)", 1e-3, least=1e-6, most=0.05)
     min_interocular_px: float = _key("smallest distance of the eyes that is recognised", 32.0, least=16.0, most=400.0)
     max_interocular_px: float = _key("largest distance of the eyes; a face nearer than that is asked to step back",

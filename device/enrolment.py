@@ -9,15 +9,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from device.clock import Clock
 from device.errors import EnrolmentRefused
 from device.face.gallery import Gallery
 from device.face.match import compare, search
-from device.face.portrait import Examiner, Finding
+from device.face.portrait import Examiner
 from device.face.template import quantise
 from device.face.threshold import Threshold
+from device.face.types import Probe
 from device.frame import Pixels
 from device.store.cache_writer import CacheWriter
 from device.store.records import AccessRule, Consent, Person, Template
@@ -53,6 +52,14 @@ def check_label(label: str) -> str:
     return shown
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shot:
+    """One accepted photo."""
+
+    name: str
+    probe: Probe
+
+
 def enrol(label: str, photos: Sequence[Photo], consent: Consent, examiner: Examiner, gallery: Gallery,
           threshold: Threshold, writer: CacheWriter, clock: Clock) -> Enrolled:
     """Enrol one person from one or more photos; all of it is stored, or nothing.
@@ -63,11 +70,11 @@ def enrol(label: str, photos: Sequence[Photo], consent: Consent, examiner: Exami
     shown = check_label(label)
     if not 1 <= len(photos) <= MOST_PHOTOS:
         raise EnrolmentRefused(f"{len(photos)} photos; give 1 to {MOST_PHOTOS}")
-    findings = [examiner.one(photo.pixels, photo.name) for photo in photos]
-    _refuse_known(findings, photos, gallery, threshold, writer)
-    _refuse_strangers(findings, photos, threshold)
+    shots = [_Shot(photo.name, examiner.one(photo.pixels, photo.name)) for photo in photos]
+    _refuse_known(shots, gallery, threshold, writer)
+    _refuse_mixture(shots, threshold)
     person = Person(person_id=secrets.token_hex(16), label=shown, consent=consent)
-    templates = [_template(person.person_id, finding, clock) for finding in findings]
+    templates = [template_of(shot.probe, person.person_id, clock) for shot in shots]
     with writer.together():
         if not writer.rules():
             writer.put_rule(AccessRule("everyone", "everyone"))
@@ -78,30 +85,22 @@ def enrol(label: str, photos: Sequence[Photo], consent: Consent, examiner: Exami
                     tuple(template.quality for template in templates))
 
 
-def _refuse_known(findings: Sequence[Finding], photos: Sequence[Photo], gallery: Gallery, threshold: Threshold,
-                  writer: CacheWriter) -> None:
-    for finding, photo in zip(findings, photos, strict=True):
-        for candidate in search(gallery, _vector(finding), 1, threshold.score):
+def template_of(probe: Probe, person_id: str, clock: Clock) -> Template:
+    """The probe as it is stored: a new id, its vector rounded to int8 with one scale."""
+    vector, scale = quantise(probe.vector)
+    return Template(secrets.token_hex(16), person_id, probe.model_id, vector, scale, probe.quality.value, clock.now())
+
+
+def _refuse_known(shots: Sequence[_Shot], gallery: Gallery, threshold: Threshold, writer: CacheWriter) -> None:
+    for shot in shots:
+        for candidate in search(gallery, shot.probe.vector, 1, threshold.score):
             known = writer.person(candidate.person_id)
             holder = known.label if known else candidate.person_id
-            raise EnrolmentRefused(f"{photo.name}: this face is enrolled already, as {holder} "
+            raise EnrolmentRefused(f"{shot.name}: this face is enrolled already, as {holder} "
                                    f"({candidate.person_id}); remove that person first, or leave it")
 
 
-def _refuse_strangers(findings: Sequence[Finding], photos: Sequence[Photo], threshold: Threshold) -> None:
-    """Several photos must show one person."""
-    for finding, photo in zip(findings[1:], photos[1:], strict=True):
-        if compare(_vector(findings[0]), _vector(finding)) < threshold.score:
-            raise EnrolmentRefused(f"{photo.name} does not seem to show the same person as {photos[0].name}")
-
-
-def _template(person_id: str, finding: Finding, clock: Clock) -> Template:
-    vector, scale = quantise(_vector(finding))
-    return Template(secrets.token_hex(16), person_id, finding.probe.model_id if finding.probe else "", vector, scale,
-                    finding.quality.value, clock.now())
-
-
-def _vector(finding: Finding) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    if finding.probe is None:
-        raise EnrolmentRefused("the recogniser gives no vector for this face; use another picture")
-    return finding.probe.vector
+def _refuse_mixture(shots: Sequence[_Shot], threshold: Threshold) -> None:
+    for shot in shots[1:]:
+        if compare(shots[0].probe.vector, shot.probe.vector) < threshold.score:
+            raise EnrolmentRefused(f"{shot.name} does not seem to show the same person as {shots[0].name}")

@@ -48,7 +48,8 @@ def line(entry: Entry, language: str = "en") -> str:
     if entry.person_id:
         parts.append(f"person {entry.person_id}")
     parts += [f"{key}={_short(value)}" for key, value in entry.detail]
-    return "  ".join(parts)
+    # A journal that was tampered with must not steer the terminal window it is read in.
+    return "".join(sign if sign.isprintable() else "?" for sign in "  ".join(parts))
 
 
 def _show(reader: JournalReader, arguments: argparse.Namespace) -> int:

@@ -28,7 +28,9 @@ def add_parser(commands: Any) -> None:
 def run_build(arguments: argparse.Namespace) -> int:
     """Builds the named pack, else the one in use; quick where it is there and intact."""
     name = arguments.pack or library.chosen()
-    was_built = name in RECIPES and build.is_built(name)
+    was_built = name not in RECIPES or build.is_built(name)
+    if not was_built:
+        say(f"building the model pack {name}; what it is made of, up to 180 MB, is fetched once")
     card, note = (build.build(arguments.pack), "") if arguments.pack else library.build_usable()
     if note:
         say(note)

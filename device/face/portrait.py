@@ -41,13 +41,13 @@ class Examiner:
 
     def survey(self, pixels: Pixels) -> list[Finding]:
         """The same without vectors."""
-        faces = [self._models.landmarks.of_face(pixels, face) for face in self._models.finder.find(pixels)]
+        faces = [self._models.landmarks.of_face(pixels, face) for face in self._models.finder.survey(pixels)]
         present = [face for face in faces if face.presence >= LEAST_PRESENCE]
         present.sort(key=lambda face: -face.box.area)
         return [Finding(face, self._inspector.inspect(pixels, face), None) for face in present]
 
-    def one(self, pixels: Pixels, name: str) -> Finding:
-        """The only face of an enrolment picture; EnrolmentRefused says why there is none that can be enrolled."""
+    def one(self, pixels: Pixels, name: str) -> Probe:
+        """The probe of the only face of an enrolment picture; EnrolmentRefused says why there is none that can be enrolled."""
         findings = self.survey(pixels)
         if not findings:
             raise EnrolmentRefused(f"{name}: no face found; use a picture of the face from the front")
@@ -58,7 +58,7 @@ class Examiner:
         finding = self._probed(pixels, findings[0])
         if finding.probe is None:
             raise EnrolmentRefused(f"{name}: the recogniser gives no vector for this face; use another picture")
-        return finding
+        return finding.probe
 
     def _probed(self, pixels: Pixels, finding: Finding) -> Finding:
         models, mesh = self._models, finding.face.mesh

@@ -49,12 +49,13 @@ class PinsConfig:
 
     lock: int = _key("the lock's relay", 17, least=0, most=63)
     contact: int | None = _key("door contact, closed = door closed", None, least=0, most=63)
-    rex: int | None = _key("request-to-exit button", None, least=0, most=63)
-    tamper: int | None = _key("tamper switch", None, least=0, most=63)
-    fire: int | None = _key("fire alarm's dry contact", None, least=0, most=63)
+    rex: int | None = _key("request-to-exit button, closes when pressed", None, least=0, most=63)
+    tamper: int | None = _key("tamper switch, closed = cover on", None, least=0, most=63)
+    fire: int | None = _key("fire alarm's dry contact, opens on alarm", None, least=0, most=63)
     lamp_green: int | None = _key("lamp: released", None, least=0, most=63)
     lamp_red: int | None = _key("lamp: refused", None, least=0, most=63)
     buzzer: int | None = _key("buzzer", None, least=0, most=63)
+    fire_closes: bool = _key("true where the fire alarm's contact closes on alarm: a cut wire goes unseen", False)
     active_low: bool = _key("true where the relay board energises on a low level", False)
 
 

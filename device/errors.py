@@ -49,6 +49,8 @@ class CameraLost(TerminalError, OSError):
 class HardwareMissing(TerminalError, OSError):
     """There is no pin factory, or a pin cannot be had."""
 
+    exit_code = 2
+
 
 class StoreError(TerminalError, OSError):
     """A database cannot be opened, read or written."""

@@ -1,0 +1,71 @@
+"""Board: everything that is wired to this terminal except the lock, which is the relay process's.
+
+Made once by the app. With the mock factory a test drives the pins by hand: `board.factory.pin(22).drive_low()`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from device.clock import Clock
+from device.config import PinsConfig
+from device.errors import ConfigError
+from device.hardware.inputs import Inputs
+from device.hardware.pins import is_mock, open_factory
+from device.hardware.signals import Signals
+
+
+@dataclass(slots=True)
+class Board:
+    """The opened inputs and signals; is_mock where effects are only printed."""
+
+    factory: Any
+    inputs: Inputs
+    signals: Signals
+    is_mock: bool
+
+    @classmethod
+    def open(
+        cls,
+        pins: PinsConfig,
+        clock: Clock,
+        wake: Callable[[], None] | None = None,
+        echo: Callable[[str], None] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Board:
+        """The board as `pins` says; HardwareMissing where there is no factory or a pin cannot be had.
+
+        wake  called after each edge of an input (see Inputs)
+        echo  gets a line per lamp or buzzer pattern, where the pins are mock ones
+        """
+        check_pins(pins)
+        factory = open_factory(environ)
+        mock = is_mock(factory)
+        try:
+            inputs = Inputs(factory, pins, clock, wake)
+            signals = Signals(factory, pins, echo if mock else None)
+        except BaseException:
+            factory.close()
+            raise
+        return cls(factory, inputs, signals, mock)
+
+    def close(self) -> None:
+        self.inputs.close()
+        self.signals.close()
+        self.factory.close()
+
+
+def check_pins(pins: PinsConfig) -> None:
+    """ConfigError where two things are said to be on one pin; the second would take the first one's line."""
+    names = ("lock", "contact", "rex", "tamper", "fire", "lamp_green", "lamp_red", "buzzer")
+    seen: dict[int, str] = {}
+    for name in names:
+        pin = getattr(pins, name)
+        if pin is None:
+            continue
+        if pin in seen:
+            raise ConfigError(f"pins.{name} and pins.{seen[pin]} are both {pin}; each needs a pin of its own")
+        seen[pin] = name

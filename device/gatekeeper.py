@@ -33,6 +33,7 @@ from device.inbox import Inbox
 from device.roster import Roster
 from device.sighting import Demand, Sighting
 from device.store.keeper import JournalKeeper
+from device.store.records import NewEntry
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +43,9 @@ TICK_S = 0.05
 class Lock(Protocol):
     """What the gatekeeper needs of the relay's process."""
 
-    def release(self, seconds: float) -> None: ...
+    def release(self, seconds: float) -> int: ...
 
-    def secure(self) -> None: ...
+    def secure(self) -> int: ...
 
 
 class Observer(Protocol):
@@ -80,6 +81,8 @@ class Gatekeeper:
             self.handle(Tick(self._clock.mono()))
         elif isinstance(arrival, Sighting):
             self._sighted(arrival)
+        elif isinstance(arrival, NewEntry):
+            self._journal.append(arrival)
         else:
             self.handle(arrival)
 

@@ -6,12 +6,14 @@ fact (contact, REX, fire, command, fault) never is.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 
-from device.door.types import DoorInput
+from device.door.types import DoorInput, Tick
 from device.sighting import Sighting
+from device.store.records import NewEntry
 
-Arrival = Sighting | DoorInput
+Arrival = Sighting | DoorInput | NewEntry
 
 SIGHTINGS_MAY_WAIT = 32
 FACTS_MAY_WAIT = 4096
@@ -34,6 +36,15 @@ class Inbox:
     def put(self, fact: Arrival) -> None:
         """Put a fact; waits while 4 096 others do, which only a door thread that has died lets come about."""
         self._queue.put(fact)
+
+    def note(self, new: NewEntry) -> None:
+        """Have something written into the journal, which only the door thread does."""
+        self.put(new)
+
+    def wake(self, mono: float) -> None:
+        """Have the door thread look around now; not needed where it has something to do anyway."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(Tick(mono))
 
     def take(self, timeout_s: float) -> Arrival | None:
         """The next arrival; None when none came in time."""

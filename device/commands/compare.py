@@ -106,5 +106,6 @@ def _line(row: dict[str, Any]) -> str:
         return where + f"not fit for recognition ({', '.join(row['refused_by'])})"
     if row["is_known"]:
         return where + f"{row['label']} ({row['person_id']}), score {row['score']:.3f} >= {row['threshold']:.3f}"
-    score = f"best score {row['score']:.3f} < {row['threshold']:.3f}" if row["score"] is not None else "nobody enrolled"
-    return where + f"not known, {score}"
+    if row["score"] is None:
+        return where + "not known, nobody is enrolled"
+    return where + f"not known, best score {row['score']:.3f} < {row['threshold']:.3f}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,8 @@ from device.face.threshold import Threshold, site_scores, threshold_for
 from device.packs import library
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter
-from device.store.places import Places, make_folders, places
+from device.store.places import is_linked, link_path, make_folders, places
 from device.store.seal import load_key
-
-LINK_PATH = Path("/etc/door/link.toml")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +95,7 @@ def gallery_reader() -> Iterator[CacheReader | None]:
 
 def refuse_linked() -> None:
     """EnrolmentRefused where a hub owns the gallery."""
-    link = Path(os.environ.get("DOOR_LINK", LINK_PATH))
-    if link.exists():
-        raise EnrolmentRefused(f"this terminal takes its people from a hub ({link}): enrol and remove them there")
+    if is_linked():
+        raise EnrolmentRefused(f"this terminal takes its people from a hub ({link_path()}): enrol and remove them "
+                               "there")
 
-
-def status_path(where: Places) -> Path:
-    """Where doord says how it is: the service's runtime folder, or the state folder in development."""
-    runtime = Path("/run/door")
-    if "DOOR_STATE" not in os.environ and runtime.is_dir():
-        return runtime / "status.json"
-    return where.root / "status.json"

@@ -58,14 +58,14 @@ def run_enrol(arguments: argparse.Namespace) -> int:
     """0 enrolled; EnrolmentRefused and PictureRefused say why not."""
     refuse_linked()
     consent = _consent(arguments)
-    photos = [Photo(path.name, read_photo(path)) for path in arguments.photos]
+    photos = [Photo(path.name, read_photo(path)) for path in with_progress("reading photo", arguments.photos)]
     config = configuration(arguments)
     card = pack(config)
     examiner = Examiner(Models.load(card), ENROLMENT)
     with gallery_writer() as writer:
         known = load_enrolled(writer, card, config)
-        shown = list(with_progress("photo", photos))
-        result = enrol(arguments.name, shown, consent, examiner, known.gallery, known.threshold, writer, SystemClock())
+        result = enrol(arguments.name, photos, consent, examiner, known.gallery, known.threshold, writer,
+                       SystemClock())
     if arguments.json:
         say_json({"person_id": result.person_id, "templates": len(result.template_ids),
                   "qualities": [round(quality, 3) for quality in result.qualities], "consent_id": consent.consent_id})

@@ -13,6 +13,7 @@ from pathlib import Path
 from device.errors import StoreError
 
 DEFAULT_ROOT = Path("/var/lib/door")
+DEFAULT_LINK = Path("/etc/door/link.toml")
 
 # Both daemons share a group per folder: a reader of a WAL file must be able to write its shared-memory file,
 # and set-gid makes each new file the group's.
@@ -39,6 +40,16 @@ def places(environment: Mapping[str, str] | None = None) -> Places:
     chosen = (os.environ if environment is None else environment).get("DOOR_STATE")
     root = Path(chosen).absolute() if chosen else DEFAULT_ROOT
     return Places(root, root / "gallery" / "gallery.db", root / "journal" / "journal.db", root / "terminal.key")
+
+
+def link_path(environment: Mapping[str, str] | None = None) -> Path:
+    """The file by which provisioning ties this terminal to a hub."""
+    return Path((os.environ if environment is None else environment).get("DOOR_LINK", DEFAULT_LINK))
+
+
+def is_linked(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether a hub owns the gallery; else the terminal stands alone and doorctl writes it."""
+    return link_path(environment).exists()
 
 
 def make_folders(where: Places) -> None:

@@ -1,0 +1,322 @@
+"""doord's composition root: builds the parts, starts the threads, runs the door's loop until told to stop.
+
+    camera thread   frames into a one-slot mailbox
+    vision thread   the newest frame -> sightings
+    gallery thread  follows gallery.db
+    door thread     the caller of `Terminal.run`: decides, moves the relay, writes the journal
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from device.camera.camera import Camera, open_camera
+from device.camera.keeper import CameraEvent, CameraKeeper
+from device.camera.watch import CameraState
+from device.clock import Clock, ClockQuality, SystemClock, boot_id, quality_of
+from device.config import DEFAULT_PATH, Config, read_config
+from device.door.reasons import entry
+from device.door.types import Degraded, Timing
+from device.errors import SealBroken, StoreError, TerminalError
+from device.face.models import Models
+from device.face.pipeline import Pipeline
+from device.face.runtime import runtime_name
+from device.frame import Frame
+from device.gatekeeper import TICK_S, Gatekeeper, Observer
+from device.hardware.link import RelayLink
+from device.hardware.orders import Ack, Said
+from device.inbox import Inbox
+from device.notify import notify
+from device.packs import library
+from device.panel import Panel
+from device.roster import Roster, RosterKeeper
+from device.status import Status, memory_mb, status_path, write_status
+from device.store.cache import CacheReader
+from device.store.cache_writer import prepare_gallery
+from device.store.journal import Journal
+from device.store.keeper import JournalKeeper
+from device.store.places import Places, is_linked, make_folders, places
+from device.store.records import Person
+from device.store.seal import Key, load_key
+from device.threads import Latest, Worker
+from device.vision import Vision
+
+log = logging.getLogger(__name__)
+
+SECOND_S = 1.0
+VISION_SILENT_S = 2.0
+VISION_DEAD_S = 5.0  # a hung native call cannot be ended in a thread: then the whole process goes and comes back
+
+
+class Terminal:
+    """One door's terminal. `start`, then `run`; `close` in any case."""
+
+    def __init__(self, config: Config, where: Places, clock: Clock, *, camera: Callable[[], Camera] | None = None,
+                 observers: Sequence[Observer] = (), acknowledged: Callable[[Ack], None] | None = None,
+                 echo: Callable[[str], None] | None = None, relay_socket: Path | None = None) -> None:
+        self._begun_mono = clock.mono()
+        self.config, self.places, self.clock = config, where, clock
+        self._acknowledged, self._echo = acknowledged, echo
+        self._is_stopping = False
+        self._next_second = 0.0
+        self._ready_s = 0.0
+        self._is_vision_silent = False
+        make_folders(where)
+        self._key = load_key(where)
+        self._set_aside = _prepare(where, self._key, clock)
+        self.card = library.open_pack(None if config.face.pack == "auto" else config.face.pack)
+        self._models = Models.load(self.card)
+        self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
+        self._floor = self._newest_entry_at()
+        self.inbox = Inbox()
+        self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._roster_changed,
+                                    self._roster_failed)
+        self._people: CacheReader | None = None
+        self._frames: Latest[Frame] = Latest()
+        opener = camera or (lambda: open_camera(config.camera, clock))
+        self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
+        self.pipeline = Pipeline(self._models, config.face, clock)
+        self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
+        self.panel: Panel | None = None
+        self.gatekeeper = Gatekeeper(
+            self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
+            _timing(config), clock, self._clock_quality, tuple(observers))
+        self._workers: dict[str, Worker] = {}
+
+    def start(self) -> None:
+        """Everything up to the moment from which a face can open the door."""
+        self.relay.start()
+        self.panel = Panel.open(self.config.pins, self.clock, lambda: self.inbox.wake(self.clock.mono()), self._echo)
+        self._load_roster()
+        self._note_start()
+        self.vision = Vision(self.pipeline, self._frames, lambda: self.rosters.current,
+                             lambda: self.gatekeeper.demand, self.inbox)
+        for name, body in (("vision", self.vision.body), ("gallery", self.rosters.follow), ("camera", self.keeper)):
+            self._workers[name] = Worker(name, body, self.clock)
+            self._workers[name].start()
+        for event in self.panel.initial():
+            self.inbox.put(event)
+        self._ready_s = self.clock.mono() - self._begun_mono
+        notify("READY=1", "STATUS=ready")
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """The door's loop: until `until()` holds or `stop` is called. The caller is the door thread."""
+        while not self._is_stopping and not until():
+            self.turn()
+
+    def turn(self) -> None:
+        """One round of the door's loop, at most a twentieth of a second."""
+        self.gatekeeper.turn(self.panel.wait_s(TICK_S) if self.panel else TICK_S)
+        if self.panel is not None:
+            for event in self.panel.inputs():
+                self.gatekeeper.handle(event)
+            self.panel.tick()
+        self._hear_relay()
+        if self.clock.mono() >= self._next_second:
+            self._next_second = self.clock.mono() + SECOND_S
+            self._each_second()
+
+    def stop(self) -> None:
+        """End `run` soon; safe from a signal handler or another thread."""
+        self._is_stopping = True
+
+    def close(self) -> None:
+        """Relay off first, then the threads, then the files."""
+        notify("STOPPING=1")
+        self.relay.close()
+        for worker in self._workers.values():
+            worker.stopping.set()
+        for worker in self._workers.values():
+            worker.stop()
+        if self.panel is not None:
+            self.panel.close()
+        if self._people is not None:
+            self._people.close()
+        self.journal.append(entry("stopped"))
+        self.journal.close()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    # --- start --------------------------------------------------------------------------------------
+
+    def _load_roster(self) -> None:
+        try:
+            self.rosters.load()
+        except (StoreError, SealBroken) as error:
+            log.error("starting without the gallery: %s", error)
+            self._degrade("gallery_unreadable", True)
+        finally:
+            self.rosters.release()
+
+    def _note_start(self) -> None:
+        roster = self.rosters.current
+        self.journal.append(entry("started", version=_version(), model=self.card.model_id,
+                                  policy=roster.rules.site.policy_version))
+        if self._set_aside is not None:
+            self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
+        self.journal.append(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
+                                  rejected=roster.rejected))
+        if not len(roster.gallery):
+            log.warning("nobody is enrolled: every face is refused")
+
+    def _newest_entry_at(self) -> datetime:
+        newest = self.journal.journal.last(1) if self.journal.journal else []
+        return newest[0].at if newest else datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    # --- what other threads tell --------------------------------------------------------------------
+
+    def _camera_changed(self, event: CameraEvent) -> None:
+        for state in CameraState:
+            if state not in (CameraState.OPENING, CameraState.FINE):
+                self._degrade(state.value, state is event.state)
+
+    def _roster_changed(self, roster: Roster) -> None:
+        self.inbox.note(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
+                              rejected=roster.rejected))
+
+    def _roster_failed(self, has_failed: bool) -> None:
+        self._degrade("gallery_unreadable", has_failed)
+
+    def _degrade(self, reason: str, is_active: bool) -> None:
+        self.inbox.put(Degraded(self.clock.mono(), reason, is_active))
+
+    # --- the door thread ----------------------------------------------------------------------------
+
+    def _person(self, person_id: str) -> Person | None:
+        """The person's record, read at the moment of the decision; nobody where it cannot be read."""
+        try:
+            if self._people is None:
+                self._people = CacheReader.open(self.places.gallery_db, self._key)
+            return self._people.person(person_id)
+        except (StoreError, SealBroken) as error:
+            log.error("person %s cannot be read: %s", person_id, error)
+            return None
+
+    def _signal(self, reason: str) -> None:
+        if self.panel is not None:
+            self.panel.show(reason)
+
+    def _clock_quality(self) -> ClockQuality:
+        quality = quality_of(self.clock.now(), self._floor)
+        if self.journal.journal is not None:
+            self.journal.journal.clock_quality = quality
+        return quality
+
+    def _hear_relay(self) -> None:
+        for ack in self.relay.acks():
+            if ack.said is Said.READY:
+                self._degrade("relay_lost", False)
+            if self._acknowledged is not None:
+                self._acknowledged(ack)
+        if not self.relay.is_alive():
+            self._degrade("relay_lost", True)
+            self.relay.restart()
+
+    def _each_second(self) -> None:
+        self._watch_vision()
+        self.journal.retry()
+        self._degrade("journal_failed", self.journal.error is not None)
+        self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
+        quality = self._clock_quality()
+        self._degrade("clock_lost", quality is ClockQuality.UNTRUSTED)
+        self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
+            quality is not ClockQuality.UNTRUSTED) else self._floor
+        write_status(status_path(self.places), self.status())
+        if not self._is_vision_silent:
+            notify("WATCHDOG=1")
+
+    def _watch_vision(self) -> None:
+        silent_s = max(self._workers[name].silent_s() for name in ("vision", "gallery"))
+        is_silent = silent_s > VISION_SILENT_S or any(not worker.is_alive() and not self.keeper.has_ended
+                                                      for worker in self._workers.values())
+        if is_silent is not self._is_vision_silent:
+            self._is_vision_silent = is_silent
+            self._degrade("vision_silent", is_silent)
+        if silent_s > VISION_DEAD_S:
+            log.critical("vision has not answered for %.0f s; ending, to be started again", silent_s)
+            self.relay.secure()
+            os._exit(1)
+
+    def status(self) -> Status:
+        """How the terminal is at this moment."""
+        roster, state, threshold = self.rosters.current, self.gatekeeper.state, self.rosters.current.threshold
+        journal = self.journal.journal
+        return Status(
+            pid=os.getpid(), mono=self.clock.mono(), started_mono=self._begun_mono, ready_s=round(self._ready_s, 3),
+            door_id=self.config.door.id, phase=state.phase.value, mode=state.mode.value,
+            degraded=tuple(sorted(state.degraded)), camera=self.keeper.description,
+            camera_state=self.keeper.state.value, fps=round(self.keeper.fps, 1), frames_dropped=self._frames.dropped,
+            sightings_dropped=self.inbox.dropped, model_id=self.card.model_id, runtime=runtime_name(),
+            templates=len(roster.gallery), people=roster.people, rejected=roster.rejected, foreign=roster.foreign,
+            threshold=round(threshold.score, 4), fpir_asked=self.config.face.fpir,
+            fpir_stated=threshold.stated_fpir, fpir_met=threshold.is_budget_met, threshold_why=threshold.why,
+            rates=tuple((rate.population, rate.fmr, rate.fpir) for rate in threshold.rates),
+            liveness="none: a printed photo or a screen is not told from a face", clock=self._clock_quality().value,
+            journal_entries=journal.head if journal else 0, journal_waiting=self.journal.waiting,
+            relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """doord: runs until SIGTERM. 0 stopped, 1 failed, 2 wrong configuration or no pins."""
+    parser = argparse.ArgumentParser(prog="doord", description="The door's daemon: camera, faces, lock, journal.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--relay-socket", type=Path, metavar="PATH", help="where a door-relay service listens")
+    parser.add_argument("--until-ready", action="store_true", help="start, print the status as JSON, stop")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
+                        format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return _serve(options)
+    except TerminalError as error:
+        sys.stderr.write(f"doord: {error}\n")
+        return error.exit_code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = read_config(options.config)
+    with Terminal(config, places(), SystemClock(), relay_socket=options.relay_socket) as terminal:
+        stop_on_signals(terminal)
+        terminal.start()
+        if options.until_ready:
+            sys.stdout.write(terminal.status().to_json() + "\n")
+        else:
+            terminal.run()
+    return 0
+
+
+def stop_on_signals(terminal: Terminal) -> None:
+    """SIGTERM and SIGINT end the door's loop in order."""
+    def stop(number: int, frame: FrameType | None) -> None:
+        terminal.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
+    """Make or mend the gallery on a stand-alone terminal; where there is a hub, door-syncd does that."""
+    return None if is_linked() else prepare_gallery(where.gallery_db, key, clock)
+
+
+def _timing(config: Config) -> Timing:
+    return Timing(has_contact=config.pins.contact is not None, journal_first=config.door.journal == "first")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("open-door")

@@ -1,0 +1,55 @@
+"""What is wired to the terminal besides the lock, as the door thread uses it: debounced inputs in, signals out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from device.clock import Clock
+from device.config import PinsConfig
+from device.door.reasons import reason
+from device.door.types import DoorInput
+from device.door.wires import Wires
+from device.hardware.board import Board
+
+
+class Panel:
+    """Opened once at the start; all methods on the door thread."""
+
+    def __init__(self, board: Board, clock: Clock) -> None:
+        self._board, self._clock = board, clock
+        self._wires = Wires(board.inputs.levels(), clock.mono())
+
+    @classmethod
+    def open(cls, pins: PinsConfig, clock: Clock, wake: Callable[[], None],
+             echo: Callable[[str], None] | None = None) -> Panel:
+        """HardwareMissing where there is no pin factory or a pin cannot be had.
+
+        wake  called on gpiozero's thread after each edge
+        echo  gets a line per signal where the pins are mock ones
+        """
+        return cls(Board.open(pins, clock, wake, echo), clock)
+
+    def initial(self) -> tuple[DoorInput, ...]:
+        """What was active already when the terminal started."""
+        return self._wires.initial()
+
+    def inputs(self) -> list[DoorInput]:
+        """The debounced changes since the last call, in order."""
+        return self._wires.feed(self._board.inputs.drain(), self._clock.mono())
+
+    def wait_s(self, most: float) -> float:
+        """How long to wait for something else before asking `inputs` again."""
+        due = self._wires.due_mono()
+        return most if due is None else min(max(due - self._clock.mono(), 0.0), most)
+
+    def show(self, code: str) -> None:
+        """Play a reason's light and sound."""
+        row = reason(code)
+        self._board.signals.show(row.light, row.sound, self._clock.mono())
+
+    def tick(self) -> None:
+        """Move the signals on."""
+        self._board.signals.tick(self._clock.mono())
+
+    def close(self) -> None:
+        self._board.close()

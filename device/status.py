@@ -1,0 +1,88 @@
+"""What the running terminal says of itself, for `doorctl status`, the service manager and the kiosk.
+
+doord writes it as a small JSON file in its runtime folder (memory, not flash); no name, picture or template in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from device.store.places import Places
+
+STALE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of doord. Times are monotonic seconds of this boot; rates are per second."""
+
+    pid: int
+    mono: float
+    started_mono: float
+    ready_s: float
+    door_id: str
+    phase: str
+    mode: str
+    degraded: tuple[str, ...]
+    camera: str
+    camera_state: str
+    fps: float
+    frames_dropped: int
+    sightings_dropped: int
+    model_id: str
+    runtime: str
+    templates: int
+    people: int
+    rejected: int
+    foreign: int
+    threshold: float
+    fpir_asked: float
+    fpir_stated: float
+    fpir_met: bool
+    threshold_why: str
+    rates: tuple[tuple[str, float, float], ...]
+    liveness: str
+    clock: str
+    journal_entries: int
+    journal_waiting: int
+    relay_alive: bool
+    memory_mb: float
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the file; a full or missing folder is not worth stopping for."""
+    fresh = path.with_name(path.name + ".new")
+    with contextlib.suppress(OSError):
+        fresh.write_text(status.to_json(), encoding="utf-8")
+        os.replace(fresh, path)
+
+
+def read_status(path: Path) -> dict[str, Any] | None:
+    """The newest status; None where there is none, or where it is not one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "pid" in found else None
+
+
+def status_path(where: Places) -> Path:
+    """Where doord says how it is: the service's runtime folder, or the state folder in development."""
+    runtime = Path("/run/door")
+    if "DOOR_STATE" not in os.environ and runtime.is_dir():
+        return runtime / "status.json"
+    return where.root / "status.json"
+
+
+def memory_mb() -> float:
+    """Resident memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -47,7 +47,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
-    return {name: _plain(getattr(value, name)) for name in _readers(type(value))}
+    kind: Any = type(value)
+    return {name: _plain(getattr(value, name)) for name in _readers(kind)}
 
 
 @functools.cache
@@ -69,7 +70,8 @@ def _reader(hint: Any) -> Reader:
     if hint in _READERS:
         return _READERS[hint]
     if issubclass(hint, Enum):
-        return lambda value: hint(value)
+        reader: Reader = hint
+        return reader
     return lambda value: _exactly(hint, value)
 
 

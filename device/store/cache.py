@@ -265,16 +265,14 @@ class _Loading:
     def columns(self, generation: int) -> Columns:
         import numpy as np
 
-        count, head = len(self._template_ids), TEMPLATE_HEAD.size
-        vectors = np.empty((count, max(self._width - head, 0)), np.int8)
-        scales = np.empty(count, np.float32)
-        done = 0
-        for text in self._texts:
-            part = np.frombuffer(text, np.uint8).reshape(-1, self._width or 1)
-            upto = done + len(part)
-            vectors[done:upto] = part[:, head:].view(np.int8)
-            scales[done:upto] = np.ascontiguousarray(part[:, :4]).view("<f4")[:, 0]
-            done = upto
+        width = max(self._width - TEMPLATE_HEAD.size, 0)
+        row = np.dtype([("scale", "<f4"), ("quality", "<f4"), ("at", "<f8"), ("vector", "i1", (width,))])
+        count, done = len(self._template_ids), 0
+        vectors, scales = np.empty((count, width), np.int8), np.empty(count, np.float32)
+        for text in filter(None, self._texts):
+            part = np.frombuffer(text, row)
+            vectors[done:done + len(part)], scales[done:done + len(part)] = part["vector"], part["scale"]
+            done += len(part)
         vectors.flags.writeable = scales.flags.writeable = False
         return Columns(generation, self._model_id, tuple(self._template_ids), tuple(self._person_ids), vectors,
                        scales, tuple(self._rejected))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from device.store import body, schema
 from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key
 from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
-from device.store.sqlite import Damaged, WriterLock, open_to_write, reporting, set_aside
+from device.store.sqlite import Damaged, DiskFull, InUse, WriterLock, open_to_write, reporting, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +35,22 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 class CacheWriter(CacheReader):
     """Owned by one thread; a second writer of the same file waits for `lock_wait_s`, then is refused.
 
-    set_aside  where a damaged predecessor lies, if this start found one; the gallery is then empty and must be
-               filled anew by the hub or by enrolling
+    set_aside          where a damaged predecessor lies, if this start found one; the gallery is then empty and must
+                       be filled anew by the hub or by enrolling
+    erases_at_once     whether each transaction that removes something ends with `erase`; one that applies many pages
+                       turns it off and erases when it is through
     """
 
     def __init__(self, path: Path, db: Database, sealer: Sealer, clock: Clock, lock: WriterLock) -> None:
         super().__init__(path, db, sealer)
         self.set_aside: Path | None = None
+        self.erases_at_once = True
         self._clock, self._lock = clock, lock
         self._writing = 0  # generation of the transaction that is open, 0 for none
         self._widths: dict[str, int] = {}
         self._consents: dict[str, bool] = {}  # of people seen in this transaction
-        self.is_erasure_due = False
-        self.erase()
+        if self.is_erasure_due:
+            self.erase()
 
     @classmethod
     def open(cls, path: Path, key: Key, clock: Clock, *, busy_ms: int = 5000,  # type: ignore[override]
@@ -106,7 +110,7 @@ class CacheWriter(CacheReader):
                 self._writing = 0
                 self._widths.clear()
                 self._consents.clear()
-        if self.is_erasure_due:
+        if self.erases_at_once and self.is_erasure_due:
             self.erase()
 
     def put_person(self, person: Person) -> None:
@@ -197,15 +201,30 @@ class CacheWriter(CacheReader):
             self._db.execute("INSERT INTO acked (journal_id, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET "
                              "seq = max(seq, excluded.seq)", [journal_id, seq])
 
+    @property
+    def is_erasure_due(self) -> bool:
+        """Whether bytes of something removed may still lie in the files; kept in the file, so that a kill changes
+        nothing about it."""
+        return bool(self._all("SELECT is_erasure_due FROM state")[0][0])
+
     def erase(self) -> bool:
-        """Carry what was written into the database and empty the write-ahead log, so that nothing that was removed
-        remains in either; false where a reader is in the way: then call it again."""
-        with reporting(self._path):
-            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        self.is_erasure_due = bool(busy)
-        if busy:
-            log.warning("%s: a reader holds up the erasure of removed records", self._path)
-        return not busy
+        """Rid the files of the bytes of whatever was removed; false where a reader or a full disk is in the way: then
+        call it again.
+
+        The database is written anew. `secure_delete` alone is not enough: it clears the row, but not the copies that
+        SQLite leaves in a page's unused part when it moved rows between pages earlier. 100 000 people: about 1 s.
+        """
+        try:
+            with reporting(self._path):
+                self._db.execute("VACUUM")
+                is_done = not self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if is_done:
+                    self._db.execute("UPDATE state SET is_erasure_due = 0")
+        except (DiskFull, InUse):
+            is_done = False
+        if not is_done:
+            log.warning("%s: the erasure of removed records is held up", self._path)
+        return is_done
 
     def _put(self, table: str, columns: Sequence[str], values: Sequence[Any]) -> None:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
@@ -225,7 +244,7 @@ class CacheWriter(CacheReader):
             if rows:
                 self._db.execute(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608
                 self._forget_old_drops()
-                self.is_erasure_due = True
+                self._db.execute("UPDATE state SET is_erasure_due = 1")
             return len(rows)
 
     def _put_drop(self, kind: str, key: str, generation: int) -> None:
@@ -290,8 +309,8 @@ def check_vector(template: Template) -> None:
     """EnrolmentRefused where a template's vector cannot be compared."""
     import numpy as np
 
-    vector = np.frombuffer(template.vector, np.int8).astype(np.float64) * template.scale
-    length = float(np.linalg.norm(vector))
+    steps = np.frombuffer(template.vector, np.int8).astype(np.float64)
+    length = math.sqrt(float(steps @ steps)) * template.scale
     # Rounding to int8 moves a unit vector's length by less than one per cent.
     if not 0.9 < length < 1.1 or not 0.0 <= template.quality <= 1.0:
         raise EnrolmentRefused(f"template {template.template_id} holds no vector of unit length")

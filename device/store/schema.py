@@ -48,6 +48,7 @@ def _people(db: Database) -> None:
     """Bodies are sealed (`store.seal`); in the clear are only random ids, model ids and order.
 
     generation  of the transaction that wrote the row, rising by one with each
+    drops_from  generation up to which drops are no longer listed
     drops       what was removed and when, for readers that fetch only what changed
     cursors     how far each stream of the hub has been applied, committed with the records themselves
     acked       how far the hub has stored each journal; entries up to there may be pruned
@@ -56,7 +57,9 @@ def _people(db: Database) -> None:
     _run(db, """
         CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;;
         CREATE TABLE state (
-            id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER NOT NULL, drops_from INTEGER NOT NULL) STRICT;;
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            generation INTEGER NOT NULL, drops_from INTEGER NOT NULL,
+            is_erasure_due INTEGER NOT NULL DEFAULT 0) STRICT;;
         CREATE TABLE people (
             person_id TEXT PRIMARY KEY, sealed BLOB NOT NULL, generation INTEGER NOT NULL) STRICT;;
         CREATE TABLE templates (

@@ -18,12 +18,22 @@ from device.frame import Pixels
 Matrix = npt.NDArray[np.float64]
 
 
+FIVE_POINTS = Recogniser(
+    size=112,
+    points=((33, 133), (362, 263), (1,), (61,), (291,)),
+    template_xy=((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)),
+    mirror="unit",
+    dimensions=0,
+)
+"""The usual geometry of 112 px chips (InsightFace's): eyes, nose tip, mouth corners. Quality is measured in it."""
+
+
 class Aligner:
     """Cuts chips for one recogniser."""
 
     def __init__(self, recogniser: Recogniser) -> None:
         self.size = recogniser.size
-        self._points = recogniser.points
+        self.geometry = (recogniser.size, recogniser.points, recogniser.template_xy)
         self._indices = np.array([index for point in recogniser.points for index in point])
         # One row per alignment point, averaging its mesh landmarks.
         self._means = np.zeros((len(recogniser.points), len(self._indices)))

@@ -6,8 +6,8 @@ follow MediaPipe's graphs `face_detection_short_range` and `face_detection_full_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, replace
+from math import ceil, log
 
 import cv2
 import numpy as np
@@ -19,6 +19,13 @@ from device.frame import Pixels
 
 SAME_FACE = 0.3
 """IoU from which two raw boxes are the same face (MediaPipe's non-maximum suppression)."""
+
+SURE = 0.75
+"""Score from which a face of the short range needs no second opinion. Measured: of 1,421 LFW faces the 38 that the
+full range misses score at least .80 here, of 8 animals that the short range takes for faces 7 score at most .68."""
+
+LEAST_TILE = 256
+"""Smallest square of a still that is searched by itself, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +94,57 @@ class Detector:
 
 
 class Finder:
-    """Both detectors: the short range, and the full range where that finds nothing."""
+    """Both detectors. The short range sees faces from about a tenth of the picture's longer side up, the full range
+    from about a fifteenth, but it misses 3 % of those that fill the picture."""
 
     def __init__(self, short: Network, full: Network) -> None:
         self.short = Detector(short, SHORT)
         self.full = Detector(full, FULL)
 
     def find(self, pixels: Pixels) -> list[Face]:
-        """Faces of the picture, best score first."""
-        return self.short.find(pixels) or self.full.find(pixels)
+        """Faces of the picture, best score first: the short range's where it is sure, else the full range's."""
+        return self.find_near(pixels) or self.full.find(pixels)
+
+    def find_near(self, pixels: Pixels) -> list[Face]:
+        """The faces of which the short range is sure; cheap."""
+        return [face for face in self.short.find(pixels) if face.score >= SURE]
+
+    def survey(self, pixels: Pixels) -> list[Face]:
+        """Faces of a still, small ones too: both ranges over the whole, the full range over halves of it."""
+        faces = self.find_near(pixels) + self.full.find(pixels)
+        for left, top, side in tiles(pixels.shape[1], pixels.shape[0]):
+            part = pixels[top:top + side, left:left + side]
+            rows, columns = part.shape[:2]
+            faces += [_moved(face, left, top) for face in self.full.find(part)
+                      if not _is_cut(face.box, columns, rows)]
+        return distinct(faces)
+
+
+def tiles(width: int, height: int) -> list[tuple[int, int, int]]:
+    """(left, top, side) of overlapping squares of half the longer side; none for a small picture."""
+    side = max(width, height) // 2
+    if side < LEAST_TILE:
+        return []
+    return [(x, y, side) for y in _starts(height, side) for x in _starts(width, side)]
+
+
+def distinct(faces: list[Face]) -> list[Face]:
+    """Each face once: of boxes that overlap the one that comes first in the list."""
+    kept: list[Face] = []
+    for face in faces:
+        if not any(iou(face.box, other.box) > SAME_FACE for other in kept):
+            kept.append(face)
+    return kept
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union, 0..1."""
+    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
+    height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
+        return 0.0
+    common = width * height
+    return common / (a.area + b.area - common)
 
 
 def anchors(kind: Range) -> Floats:
@@ -111,6 +160,9 @@ def anchors(kind: Range) -> Floats:
 def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
     """The picture at another size: area means where it shrinks, bilinear where it grows."""
     shrinks = width < pixels.shape[1] or height < pixels.shape[0]
+    if pixels.shape[1] >= 4 * width and pixels.shape[0] >= 4 * height and not (pixels.shape[0] | pixels.shape[1]) & 1:
+        # The same means in two steps: an exact half is four times as fast as any other share.
+        pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
     small: Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return small
 
@@ -144,3 +196,21 @@ def _merge(points: Floats, scores: Floats) -> list[Face]:
 def _face(points: Floats, score: float) -> Face:
     (left, top), (right, bottom) = points[0].tolist(), points[1].tolist()
     return Face(Box(left, top, right - left, bottom - top), points[2:], score)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where squares begin along one direction so that neighbours share at least a third."""
+    if length <= side:
+        return [0]
+    steps = ceil((length - side) / (side * 2 / 3))
+    return [round(step * (length - side) / steps) for step in range(steps + 1)]
+
+
+def _moved(face: Face, left: int, top: int) -> Face:
+    box = Box(face.box.left + left, face.box.top + top, face.box.width, face.box.height)
+    return replace(face, box=box, keypoints=face.keypoints + np.array([left, top], np.float32))
+
+
+def _is_cut(box: Box, width: int, height: int) -> bool:
+    """Whether the box runs over the edge of its tile: the neighbouring tile, or the whole, has it better."""
+    return box.left < 0 or box.top < 0 or box.left + box.width > width or box.top + box.height > height

@@ -14,6 +14,9 @@ from device.face.quality import Gates, Inspector
 from device.face.types import Face, Probe, Quality
 from device.frame import Pixels
 
+BACKGROUND = 3.0
+"""A face so many times smaller than the largest one stands at three times its distance."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
@@ -47,12 +50,16 @@ class Examiner:
         return [Finding(face, self._inspector.inspect(pixels, face), None) for face in present]
 
     def one(self, pixels: Pixels, name: str) -> Probe:
-        """The probe of the only face of an enrolment picture; EnrolmentRefused says why there is none that can be enrolled."""
+        """The probe of the only face of an enrolment picture; EnrolmentRefused says why there is none.
+
+        Faces in the background (less than a third as large as the largest) are not counted.
+        """
         findings = self.survey(pixels)
         if not findings:
             raise EnrolmentRefused(f"{name}: no face found; use a picture of the face from the front")
-        if len(findings) > 1:
-            raise EnrolmentRefused(f"{name}: {len(findings)} faces; use a picture of this person alone")
+        near = sum(finding.face.box.area * BACKGROUND**2 >= findings[0].face.box.area for finding in findings)
+        if near > 1:
+            raise EnrolmentRefused(f"{name}: {near} faces; use a picture of this person alone")
         if not findings[0].quality.is_usable:
             raise EnrolmentRefused(f"{name}: {explain(findings[0].quality, self._inspector.gates)}")
         finding = self._probed(pixels, findings[0])

@@ -12,13 +12,11 @@ from math import atan2, degrees, hypot
 import cv2
 import numpy as np
 
-from device.face.align import Matrix, similarity, warp
+from device.face.align import FIVE_POINTS, Aligner
 from device.face.landmarks import interocular_px
 from device.face.types import Face, Floats, Quality
 from device.frame import Pixels
 from device.sighting import Hint
-
-SIDE = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +59,21 @@ HINTS = {
 }
 """What helps against each failed gate, in the order in which the visitor is told."""
 
-_POINTS = ((33, 133), (362, 263), (1, 1), (61, 61), (291, 291))
-_TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
-                      [70.7299, 92.2041]])
-_FIRST, _SECOND = (np.array(column) for column in zip(*_POINTS, strict=True))
-
-
 class Inspector:
     """Judges faces by one set of gates."""
 
     def __init__(self, gates: Gates) -> None:
         self.gates = gates
+        self.aligner = Aligner(FIVE_POINTS)
 
-    def inspect(self, pixels: Pixels, face: Face) -> Quality:
-        """The quality of a face of that picture; a face without mesh fails as `no_landmarks`."""
+    def inspect(self, pixels: Pixels, face: Face, chip: Pixels | None = None) -> Quality:
+        """The quality of a face of that picture; a face without mesh fails as `no_landmarks`.
+
+        chip  the face as `aligner` cuts it, where the caller has it already
+        """
         if face.mesh is None:
             return _without_mesh(face)
-        matrix = chip_matrix(face.mesh)
-        grey = cv2.cvtColor(warp(pixels, matrix, SIDE, cv2.BORDER_CONSTANT), cv2.COLOR_BGR2GRAY)
+        grey = cv2.cvtColor(self.aligner.chip(pixels, face.mesh) if chip is None else chip, cv2.COLOR_BGR2GRAY)
         yaw, pitch, roll = pose(face.mesh)
         inner = grey[24:104, 24:88]
         mean, deviation = cv2.meanStdDev(inner)
@@ -87,11 +82,6 @@ class Inspector:
             pitch=pitch, roll=roll, exposure=float(mean[0, 0]) / 255.0, contrast=float(deviation[0, 0]) / 255.0,
             occlusion={}, completeness=completeness(pixels, face.mesh), value=0.0)
         return judged(measured, self.gates)
-
-
-def chip_matrix(mesh: Floats) -> Matrix:
-    """2×3 from the 112 px chip of this module to the frame."""
-    return similarity(_TEMPLATE, (mesh[_FIRST, :2] + mesh[_SECOND, :2]) / 2)
 
 
 def pose(mesh: Floats) -> tuple[float, float, float]:

@@ -78,6 +78,9 @@ class Playback:
     def _take(self) -> Picture | None:
         try:
             return next(self._pictures)
+        except StopIteration:
+            self._end = ClipEnded(f"{self.description}: ended after {self._seq} frames")
+            return None
         except CameraLost as error:
             self._end = error
             if not isinstance(error, ClipEnded) and self._seq == 0:

@@ -20,12 +20,12 @@ from device.threads import Latest, Worker
 log = logging.getLogger(__name__)
 
 READ_S = 0.25
-PATIENCE_S = 10.0
-"""For the first frame: opening an RTSP stream takes a few seconds, its first key frame a few more."""
+PATIENCE_S = 12.0
+"""For the first frame: opening an RTSP stream takes up to 6 s, explaining a failure up to 4 s more."""
 BACK_OFF_S = (1.0, 2.0, 4.0, 5.0)
 """Waits between attempts; the last one repeats, so that a camera that is back is seen again within 10 s."""
-REFUSED_S = 60.0
-"""After bad credentials: network cameras lock an account after 5 to 7 wrong tries in a few minutes."""
+REFUSED_S = 300.0
+"""After bad credentials: network cameras lock an account after 5 to 7 wrong tries; one attempt of ours makes two."""
 _STEADY_FRAMES = 30  # a camera that dies sooner is not asked again at once
 
 

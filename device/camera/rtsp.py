@@ -12,13 +12,13 @@ from device.camera.capture import open_capture
 from device.camera.fit import Fit, check_size
 from device.camera.pump import Pump
 from device.camera.rtsp_address import RtspAddress
-from device.camera.rtsp_describe import check_stream
+from device.camera.rtsp_describe import check_reachable, check_stream
 from device.clock import Clock
 from device.config import CameraConfig
 from device.errors import CameraLost
 
 _ANSWER_S = 2.0
-_OPEN_MS = 8000  # cameras send a key frame every 1 to 4 s, and some only every 8
+_OPEN_MS = 6000
 _READ_MS = 2500
 
 
@@ -35,12 +35,14 @@ class RtspCapture:
 
         self._name = address.shown
         self._clock = clock
-        check_stream(address, _ANSWER_S)
+        check_reachable(address, _ANSWER_S)
         # One decoding thread: with several FFmpeg holds back as many pictures as it has threads.
         self._capture = open_capture(address.secret_url, "CAP_FFMPEG", [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS,
             cv2.CAP_PROP_N_THREADS, 1])
         if not self._capture.isOpened():
+            # Asked only now: a session that is described and dropped makes some servers refuse the next one.
+            check_stream(address, _ANSWER_S)
             raise CameraLost(f"{self._name}: the stream cannot be decoded or sends nothing; set the camera to H.264")
         check_size(self._name, self._capture.get(cv2.CAP_PROP_FRAME_WIDTH),
                    self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))

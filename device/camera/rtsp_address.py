@@ -22,7 +22,7 @@ class RtspAddress:
 
     host: str
     port: int = 554
-    path: str = "/"
+    path: str = field(default="/", repr=False)
     name: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
 

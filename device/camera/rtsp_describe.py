@@ -1,4 +1,4 @@
-"""Asking an RTSP server whether it will give us its stream, so that a refusal can be told in plain words.
+"""Asking an RTSP server why it does not give us its stream, so that a refusal can be told in plain words.
 
 The decoder says only that it could not open the address. RTSP: RFC 2326; Basic and Digest: RFC 7617, RFC 7616.
 """
@@ -21,25 +21,37 @@ _HASHES = {"MD5": "md5", "SHA-256": "sha256"}
 _METHOD = "DESCRIBE"
 
 
+def check_reachable(address: RtspAddress, timeout_s: float) -> None:
+    """CameraLost, saying why, where nothing accepts a connection within `timeout_s`."""
+    try:
+        socket.create_connection((address.host, address.port), timeout_s).close()
+    except OSError as error:
+        raise _unreachable(address, error) from None
+
+
 def check_stream(address: RtspAddress, timeout_s: float) -> None:
     """Returns when the server describes a stream to us; CameraRefused for bad credentials, else CameraLost.
 
     timeout_s  of the connection and of each answer
     """
-    name = address.shown
     try:
         with socket.create_connection((address.host, address.port), timeout_s) as link:
             status, head = _ask(link, address, 1, "")
             if status == 401 and address.name:
                 status, head = _ask(link, address, 2, _authorization(address, head))
-    except socket.gaierror:
-        raise CameraLost(f"{name}: the name {address.host} is not known to the name server") from None
-    except TimeoutError:
-        raise CameraLost(f"{name}: no answer within {timeout_s:.0f} s; is the camera on, is port "
-                         f"{address.port} open?") from None
+    except CameraLost:
+        raise
     except OSError as error:
-        raise CameraLost(f"{name}: cannot be reached: {error.strerror or type(error).__name__}") from None
-    _judge(name, status, bool(address.name))
+        raise _unreachable(address, error) from None
+    _judge(address.shown, status, bool(address.name))
+
+
+def _unreachable(address: RtspAddress, error: OSError) -> CameraLost:
+    if isinstance(error, socket.gaierror):
+        return CameraLost(f"{address.shown}: the name {address.host} is not known to the name server")
+    if isinstance(error, TimeoutError):
+        return CameraLost(f"{address.shown}: no answer; is the camera on, is port {address.port} open?")
+    return CameraLost(f"{address.shown}: cannot be reached: {error.strerror or type(error).__name__}")
 
 
 def _judge(name: str, status: int, has_name: bool) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from device.camera.rtsp_address import RtspAddress, parse_address
 from device.errors import ConfigError
 
-_NUMBERED = re.compile(r"(usb|jetson|picamera):(\d{1,2})\Z")
-_DEVICE = re.compile(r"/dev/video(\d{1,2})\Z")
+_NUMBERED = re.compile(r"(usb|jetson|picamera):([0-9]{1,2})\Z")
+_DEVICE = re.compile(r"/dev/video([0-9]{1,2})\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NOWHERE = RtspAddress("")
 

@@ -1,0 +1,114 @@
+"""Operating points of a recogniser, measured on one set of people and written into its card.
+
+At the score of a point the FMR was no higher than the point says in 95 % of the rounds in which the people were
+drawn again (`intervals`): a rate that a terminal states should not rest on who happened to be in the sample. No
+point below 10 ÷ impostor comparisons is written. Called by `doorctl evaluate calibrate`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+from device.errors import StoreError, UsageError
+from device.evaluate import allpairs
+from device.evaluate.allpairs import Vectors
+from device.evaluate.intervals import upper_thresholds
+from device.evaluate.metrics import LEAST_ERRORS, is_stated, threshold_at, tmr_at
+from device.face.card import OperatingPoint, Population
+from device.packs.cardfile import dump, parse
+
+FMRS = tuple(float(f"{mantissa}e-{power}") for power in range(1, 9) for mantissa in (3, 1))[1:]
+_HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]#]+?)\s*\]\]?\s*(#.*)?$")
+
+
+def calibrate(vectors: Vectors, name: str, data: str, command: str) -> Population:
+    """The population's operating points, from every two pictures that gave a face."""
+    if not name.strip():
+        raise UsageError("--population: name the set of people, for example lfw-dev")
+    kept = vectors.is_acquired
+    acquired = Vectors(vectors.template[kept], vectors.probe[kept], kept[kept], vectors.person[kept], vectors.people)
+    scores = allpairs.count(acquired)
+    total = scores.impostor_total
+    wanted = [fmr for fmr in (*FMRS, least_fmr(total)) if is_stated(fmr, total)]
+    if not wanted or not scores.genuine_total:
+        raise UsageError(f"{scores.genuine_total} genuine and {total} impostor comparisons are too few: show at "
+                         "least 15 people with two pictures each")
+    uppers = upper_thresholds(allpairs.comparisons(acquired, scores), wanted)
+    points, highest = list[OperatingPoint](), -1.0
+    for fmr, upper in sorted(zip(wanted, uppers, strict=True), reverse=True):
+        # Upwards to four places, and never below the threshold of a more frequent error.
+        score = max(upper if upper is not None else -1.0, threshold_at(scores, fmr) or -1.0, highest)
+        highest = min(math.ceil(score * 1e4) / 1e4, 1.0)
+        points.append(OperatingPoint(fmr, highest, round(tmr_at(scores, highest) or 0.0, 4)))
+    return Population(name, data, command, scores.genuine_total, total, tuple(points))
+
+
+def least_fmr(impostors: int) -> float:
+    """The least rate that so many impostor comparisons can state, upwards to two figures."""
+    if impostors <= 0:
+        return 1.0
+    rate = LEAST_ERRORS / impostors
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return float(f"{math.ceil(rate / step * (1 - 1e-12)) * step:.1e}")
+
+
+def write_population(path: Path, population: Population) -> None:
+    """Put the population into the card at `path`, in place of the one of that name; the rest stays as it is."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{path}: no such card; name the card.toml of a built pack") from None
+    before = parse(text, str(path))
+    fresh = with_population(text, population)
+    after = parse(fresh, str(path))
+    untouched = [{key: value for key, value in table.items() if key != "population"} for table in (before, after)]
+    if untouched[0] != untouched[1]:
+        raise UsageError(f"{path}: its populations are written in a way that cannot be replaced; remove "
+                         f"{population.name} by hand")
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(fresh, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def with_population(text: str, population: Population) -> str:
+    """The card's text with the population as its last table, and without an older one of the same name."""
+    kept = "".join(block for block in _blocks(text) if _population_name(block) != population.name)
+    return kept.rstrip("\n") + "\n\n" + _written(population)
+
+
+def _blocks(text: str) -> list[str]:
+    """The text cut before every table that is not a part of the population above it."""
+    blocks = [""]
+    for line in text.splitlines(keepends=True):
+        header = _HEADER.match(line)
+        if header and not header.group(1).replace(" ", "").startswith("population."):
+            blocks.append("")
+        blocks[-1] += line
+    return blocks
+
+
+def _population_name(block: str) -> str | None:
+    first = block.lstrip().split("\n", 1)[0]
+    header = _HEADER.match(first)
+    if header is None or header.group(1).strip() != "population":
+        return None
+    return str(parse(block, "population")["population"][0].get("name"))
+
+
+def _written(population: Population) -> str:
+    table = {"name": population.name, "data": population.data, "command": population.command,
+             "genuine_comparisons": population.genuine_comparisons,
+             "impostor_comparisons": population.impostor_comparisons,
+             "point": [_point(point) for point in population.points]}
+    return dump({"population": [table]})
+
+
+def _point(point: OperatingPoint) -> dict[str, float]:
+    values = {"fmr": point.fmr, "score": point.score, "tmr": point.tmr}
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,161 @@
+"""The figures of an evaluation as one JSON object and as lines for a person. Called by `doorctl evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from device.evaluate.detect import Detection
+from device.evaluate.faces import Acquired
+from device.evaluate.identify import Identification
+from device.evaluate.inputs import Remarks
+from device.evaluate.intervals import METHOD, Interval
+from device.evaluate.metrics import Tally, fmr_at, tmr_at
+from device.evaluate.verify import Verification
+from device.face.card import Card
+from device.face.threshold import threshold_for
+
+Object = dict[str, Any]
+
+SIZES = (1, 20, 200, 1000)
+FPIR = 1e-3  # the default of face.fpir
+
+
+def of_verification(result: Verification, acquired: Acquired, card: Card, remarks: Remarks) -> Object:
+    """The object that `evaluate verify --json` prints."""
+    scores = result.scores
+    return {
+        "pairs": scores.genuine_total + scores.impostor_total,
+        "genuine": scores.genuine_total,
+        "impostor": scores.impostor_total,
+        "fta": _rounded(acquired.fta),
+        "accuracy": _rounded(result.accuracy),
+        "eer": _rounded(result.eer),
+        "tar_at_far": {name: _rounded(rate) for name, rate in result.tmr.items()},
+        "model_id": card.model_id,
+        "accuracy_95": _span(result.accuracy_95),
+        "eer_95": _span(result.eer_95),
+        "tar_at_far_95": {name: _span(interval) for name, interval in result.tmr_95.items()},
+        "threshold_at_far": {name: _rounded(score) for name, score in result.thresholds.items()},
+        "tar_at_far_of_acquired": {name: _rounded(result.of_made(rate)) for name, rate in result.tmr.items()},
+        "defaults": defaults(scores, card),
+        **_pictures(acquired, remarks),
+        "people": result.people,
+        "intervals": METHOD,
+    }
+
+
+def defaults(scores: Tally, card: Card) -> list[Object]:
+    """Per size N of a gallery: the terminal's own threshold for it, and what these comparisons say of that.
+
+    fpir is what N independent comparisons with that FMR give; a share of strangers, as `stated_fpir` is.
+    """
+    if not card.populations:
+        return []
+    rows = []
+    for size in SIZES:
+        threshold = threshold_for(card.populations, FPIR, size)
+        fmr = fmr_at(scores, threshold.score)
+        rows.append({
+            "gallery": size, "wanted_fpir": FPIR, "stated_fpir": _rounded(threshold.stated_fpir),
+            "threshold": _rounded(threshold.score), "fmr": _exact(fmr),
+            "fpir": None if fmr is None else _exact(1.0 - (1.0 - fmr) ** size),
+            "tar": _rounded(tmr_at(scores, threshold.score)),
+        })
+    return rows
+
+
+def of_identification(result: Identification, threshold: float, acquired: Acquired, card: Card,
+                      remarks: Remarks) -> Object:
+    """The object that `evaluate identify --json` prints."""
+    return {
+        "gallery": result.gallery,
+        "probes": result.probes,
+        "fta": _rounded(acquired.fta),
+        "rank1": _rounded(result.rates.rank1),
+        "fnir": _rounded(result.rates.fnir),
+        "fpir": _rounded(result.rates.fpir),
+        "threshold": _rounded(threshold),
+        "model_id": card.model_id,
+        "rank1_95": _span(result.rank1_95),
+        "fnir_95": _span(result.fnir_95),
+        "fpir_95": _span(result.fpir_95),
+        "mated_probes": result.mated,
+        "not_enrolled": result.not_enrolled,
+        **_pictures(acquired, remarks),
+        "intervals": METHOD,
+    }
+
+
+def of_detection(result: Detection, remarks: Remarks) -> Object:
+    """The object that `evaluate detect --json` prints."""
+    return {
+        "recall": _rounded(result.recall),
+        "false_per_image": _rounded(result.false_per_image),
+        "images": result.images,
+        "recall_95": _span(result.recall_95),
+        "false_per_image_95": _span(result.false_per_image_95),
+        "faces": result.faces,
+        "found": result.found,
+        "extra_per_image": _rounded(result.extra_per_image),
+        "images_without_face": result.without_images,
+        "false_by_folder": {folder: {"false": false, "images": images, "per_image": _rounded(false / images)}
+                            for folder, (false, images) in sorted(result.by_folder.items())},
+        "missed": result.missed,
+        "missing": len(remarks.missing),
+        "intervals": METHOD.replace("people", "pictures"),
+    }
+
+
+def lines(figures: Object) -> list[str]:
+    """The same figures for a person, each with its interval where it has one."""
+    shown = []
+    for name, value in figures.items():
+        if name.endswith("_95"):
+            continue
+        spans = figures.get(f"{name}_95")
+        if isinstance(value, dict):
+            shown += [f"{name + ' ' + str(key):<24} {_text(each)}{_tail(spans[key] if spans else None)}"
+                      for key, each in value.items()]
+        elif isinstance(value, list):
+            shown += [f"{name:<24} {_row(each)}" for each in value]
+        else:
+            shown.append(f"{name:<24} {_text(value)}{_tail(spans)}")
+    return shown
+
+
+def _pictures(acquired: Acquired, remarks: Remarks) -> Object:
+    return {
+        "images": len(acquired.names),
+        "missing": len(remarks.missing),
+        "not_acquired": acquired.failures,
+        "refused_by_gates": acquired.refused,
+        "refused_because": acquired.reasons,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _exact(value: float | None) -> float | None:
+    """Three figures: a rate may be far below 1e-6."""
+    return None if value is None else float(f"{value:.3g}")
+
+
+def _span(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [round(interval[0], 6), round(interval[1], 6)]
+
+
+def _text(value: object) -> str:
+    return "not stated" if value is None else _row(value) if isinstance(value, dict) else str(value)
+
+
+def _row(values: object) -> str:
+    if not isinstance(values, dict):
+        return str(values)
+    return "  ".join(f"{name} {_text(value)}" for name, value in values.items())
+
+
+def _tail(span: Sequence[float] | None) -> str:
+    return f"  (95 %: {span[0]:.5f} to {span[1]:.5f})" if span else ""

@@ -69,7 +69,7 @@ def _assemble(source: Path, name: str, brought: _Bringing, is_dat: bool, fresh: 
     with cache.scratch(fresh) as work:
         plain = work / "plain.tflite"
         plain.write_bytes(dlib_resnet.convert(data) if is_dat else data)
-        vector = trial.run_apart(plain, target, brought.input, template["recogniser"]["size"])
+        vector = trial.run_apart(plain, target, brought.input, template["recogniser"]["size"], str(source))
     files = [*_finders(template, fresh), {
         "role": "recogniser", "name": target.name, "sha256": archives.sha256_of(target), "licence": brought.licence,
         "origin": brought.origin, "training_data": brought.training_data}]

@@ -130,8 +130,8 @@ def _fetch(archive: Archive, path: Path) -> None:
         fetched = fetch.fetch(archive.source, archive.sha256, archive.size, folder)
         digest = sha256_of(fetched)
         if digest != archive.sha256:
-            raise ModelMismatch(f"{fetched.name} came with SHA-256 {digest[:12]}…, pinned is {archive.sha256[:12]}…; "
-                                "nothing was built: try another network, and do not use that file")
+            raise ModelMismatch(f"{fetched.name} came with another SHA-256 than the pinned one; nothing was built: "
+                                "do not use that file, and try another network")
         fetched.replace(path)
 
 

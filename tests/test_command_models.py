@@ -1,0 +1,102 @@
+"""doorctl models, as somebody calls it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from device.commands import models
+from device.errors import TerminalError
+from device.face.card import Card
+from device.packs import cache, library
+
+
+@pytest.fixture
+def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own with a copy of the default pack, and the ordinary cache's archives."""
+    own = tmp_path / "cache"
+    shutil.copytree(pack.folder, own / "packs" / pack.name)
+    (own / "archives").symlink_to(cache.archives_folder())
+    monkeypatch.setenv("DOOR_CACHE", str(own))
+    return own
+
+
+def doorctl(*words: str | Path) -> int:
+    """The exit code, as device.cli gives it."""
+    parser = argparse.ArgumentParser(prog="doorctl")
+    models.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["models", *map(str, words)])
+    try:
+        return int(options.run(options))
+    except TerminalError as error:
+        sys.stderr.write(f"doorctl: {error}\n")
+        return error.exit_code
+
+
+def test_build_says_what_was_there_and_is_silent_when_asked(
+        own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doorctl("build") == 0
+    assert "was there" in capsys.readouterr().out
+    assert doorctl("build", "--quiet-if-built") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_build_makes_a_damaged_pack_anew(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_cache / "packs" / "mobilefacenet" / "face_landmark.tflite").unlink()
+    assert doorctl("build", "--quiet-if-built") == 0
+    assert "built:" in capsys.readouterr().out
+    assert doorctl("verify") == 0
+
+
+def test_list_marks_the_pack_in_use(own_cache: Path, pack: Card, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doorctl("list") == 0
+    assert f"* mobilefacenet    built      {pack.model_id}" in capsys.readouterr().out
+    assert doorctl("list", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["state"], row["is_chosen"]) for row in rows] == [
+        ("mobilefacenet", "built", True), ("dlib", "not built", False)]
+
+
+def test_verify_ends_with_one_and_names_the_file(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doorctl("verify", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["is_sound"] is True
+    (own_cache / "packs" / "mobilefacenet" / "mobilefacenet.tflite").write_bytes(b"altered")
+    assert doorctl("verify", "--json") == 1
+    row = json.loads(capsys.readouterr().out)[0]
+    assert (row["name"], row["is_sound"]) == ("mobilefacenet", False)
+    assert "mobilefacenet.tflite was altered" in row["fault"]
+    assert doorctl("verify", "mobilefacenet") == 1
+    assert "was altered" in capsys.readouterr().out
+
+
+def test_verify_without_any_pack_says_how_to_build_one(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(own_cache / "packs")
+    assert doorctl("verify") == 1
+    assert "doorctl models build" in capsys.readouterr().err
+
+
+def test_add_and_use(own_cache: Path, pack: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs, card = tmp_path / "theirs.tflite", tmp_path / "theirs.toml"
+    shutil.copyfile(pack.path("recogniser"), theirs)
+    card.write_text('licence = "MIT"\norigin = "a test"\ntraining_data = "none"\n')
+    assert doorctl("add", theirs, "--name", "theirs", "--card", card) == 0
+    assert "no operating points" in capsys.readouterr().out
+    assert doorctl("use", "theirs") == 0
+    assert library.chosen() == "theirs"
+    assert doorctl("build", "--quiet-if-built") == 0
+    assert doorctl("use", "nothing") == 1
+    assert doorctl("use", "../nothing") == 2
+    assert doorctl("add", theirs, "--name", "theirs", "--card", card) == 2
+    assert library.chosen() == "theirs"
+
+
+def test_the_inference_runtime_says_nothing_on_stderr(pack: Card) -> None:
+    script = "from device.packs import library; library.open_pack('mobilefacenet')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")

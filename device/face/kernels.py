@@ -57,10 +57,10 @@ class SimsimdKernel:
     def __init__(self) -> None:
         import simsimd
 
-        self._cdist = simsimd.cdist
+        self._dot = simsimd.dot
 
     def scan(self, rows: Int8s, probe: Int8s, out: Floats) -> None:
-        self._cdist(probe.reshape(1, -1), rows, "dot", dtype="int8", out=out.reshape(1, -1), out_dtype="float32")
+        self._dot(probe, rows, "int8", out=out, out_dtype="float32")
 
 
 class NumbaKernel:

@@ -19,7 +19,7 @@ def sealed_rows(writer):
     return {row[0]: row[1] for row in writer._db.conn.execute("SELECT person_id, sealed FROM templates")}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_sealed_bytes_of_the_dropped_are_in_no_file(tmp_path, seed):
     # Rows are put, replaced and dropped in a wild order, so that the file's pages are split and joined many times.
     chance = random.Random(seed)
@@ -31,14 +31,14 @@ def test_sealed_bytes_of_the_dropped_are_in_no_file(tmp_path, seed):
                 writer.put_person(person(number))
                 writer.put_template(template(number))
                 alive.add(number)
-        versions.setdefault(None, [])
         for owner, sealed in sealed_rows(writer).items():
             versions.setdefault(owner, set()).add(bytes(sealed))
-        for number in chance.sample(sorted(alive), min(12, len(alive))):
-            writer.drop_person(person(number).person_id)
-            alive.remove(number)
+        with writer.together():
+            for number in chance.sample(sorted(alive), min(12, len(alive))):
+                writer.drop_person(person(number).person_id)
+                alive.remove(number)
     kept = {bytes(sealed) for sealed in sealed_rows(writer).values()}
-    gone = {sealed for owner, all_of_it in versions.items() if owner for sealed in all_of_it} - kept
+    gone = set().union(*versions.values()) - kept
     assert len(gone) > 400
     found = raw(tmp_path)
     assert all(sealed in found for sealed in kept)

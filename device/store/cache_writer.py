@@ -23,7 +23,17 @@ from device.store import body, schema
 from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key
 from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
-from device.store.sqlite import Damaged, DiskFull, InUse, WriterLock, open_to_write, reporting, set_aside
+from device.store.sqlite import (
+    Damaged,
+    DiskFull,
+    InUse,
+    WriterLock,
+    is_blank,
+    open_to_read,
+    open_to_write,
+    reporting,
+    set_aside,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +73,7 @@ class CacheWriter(CacheReader):
         lock = WriterLock(path, lock_wait_s)
         try:
             try:
+                _judge(path)
                 return cls._begin(path, key, clock, busy_ms, lock)
             except Damaged as error:
                 aside = set_aside(path, clock)
@@ -77,12 +88,9 @@ class CacheWriter(CacheReader):
     @classmethod
     def _begin(cls, path: Path, key: Key, clock: Clock, busy_ms: int, lock: WriterLock) -> CacheWriter:
         sealer = Sealer(key)
-        db = open_to_write(path, schema.GALLERY_ID, busy_ms)
+        db = open_to_write(path, busy_ms)
         try:
             with reporting(path):
-                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise Damaged(f"{path}: the file is damaged")
                 schema.migrate(db, schema.gallery, lambda fresh: _begin(fresh, sealer))
                 check_key(db, sealer, path)
             return cls(path, db, sealer, clock, lock)
@@ -286,6 +294,20 @@ class CacheWriter(CacheReader):
         if consent is None or not consent.consent_id or not consent.text_version:
             return False
         return consent.valid_until is None or consent.valid_until > self._clock.now()
+
+
+def _judge(path: Path) -> None:
+    """Damaged where the file's structure is broken or it is no gallery; rows are judged when they are opened."""
+    if is_blank(path):
+        return
+    db = open_to_read(path, schema.GALLERY_ID)
+    try:
+        with reporting(path):
+            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise Damaged(f"{path}: the file is damaged")
+            schema.gallery.applied(db)
+    finally:
+        db.conn.close()
 
 
 def _begin(db: Database, sealer: Sealer) -> None:

@@ -18,7 +18,16 @@ from device.errors import JournalBroken
 from device.store import chain, schema
 from device.store.ballast import Ballast
 from device.store.records import Entry, NewEntry
-from device.store.sqlite import Damaged, DiskFull, WriterLock, open_to_read, open_to_write, reporting, set_aside
+from device.store.sqlite import (
+    Damaged,
+    DiskFull,
+    WriterLock,
+    is_blank,
+    open_to_read,
+    open_to_write,
+    reporting,
+    set_aside,
+)
 
 CAPACITY = 500_000
 TAIL = 64  # entries checked at every start; the whole chain is checked by `doorctl journal verify`
@@ -78,6 +87,18 @@ class JournalReader:
             self._check_no_stray(anchor_seq)
             return int(head_seq - anchor_seq)
 
+    def check_tail(self) -> None:
+        """JournalBroken where the newest entries are not sound: nothing may be appended to a broken chain."""
+        with reporting(self._path):
+            _, anchor_seq, anchor_hash, head_seq, head_hash = self._chain()
+            before = head_seq - TAIL
+            if before <= anchor_seq:
+                before, prev_hash = anchor_seq, anchor_hash
+            else:
+                row = self._db.execute("SELECT hash FROM entries WHERE seq = ?", [before]).fetchone()
+                prev_hash = row[0] if row else ""
+            self._check_head(chain.follow(self._entries(before, -1), before, prev_hash), (head_seq, head_hash))
+
     def _check_head(self, last: tuple[int, str], head: tuple[int, str]) -> None:
         if last != head:
             raise JournalBroken(f"journal entry {last[0] + 1} is missing (the newest must be {head[0]})")
@@ -128,7 +149,6 @@ class Journal(JournalReader):
         self.set_aside: Path | None = None
         self._clock, self._boot_id, self._lock = clock, boot_id, lock
         self._ballast = Ballast(path.with_name(path.name + ".ballast"))
-        self._check_tail()
         self._ballast.fill()
 
     @classmethod
@@ -141,6 +161,7 @@ class Journal(JournalReader):
         lock = WriterLock(path)
         try:
             try:
+                _judge(path)
                 return cls._open(path, clock, boot_id, busy_ms, lock)
             except (Damaged, JournalBroken) as error:
                 cause, aside = str(error), set_aside(path, clock)
@@ -155,7 +176,7 @@ class Journal(JournalReader):
 
     @classmethod
     def _open(cls, path: Path, clock: Clock, boot_id: str, busy_ms: int, lock: WriterLock) -> Journal:
-        db = open_to_write(path, schema.JOURNAL_ID, busy_ms)
+        db = open_to_write(path, busy_ms)
         try:
             with reporting(path):
                 schema.migrate(db, schema.journal, _begin)
@@ -243,23 +264,24 @@ class Journal(JournalReader):
             (entry.seq, chain.write_at(entry.at), entry.mono, entry.boot_id, entry.clock_quality, entry.kind,
              entry.reason, entry.person_id, chain.write_detail(entry.detail), entry.prev_hash, entry.hash))
 
-    def _check_tail(self) -> None:
-        """JournalBroken where the newest entries are not sound: nothing may be appended to a broken chain."""
-        with reporting(self._path):
-            _, anchor_seq, anchor_hash, head_seq, head_hash = self._chain()
-            before = head_seq - TAIL
-            if before <= anchor_seq:
-                before, prev_hash = anchor_seq, anchor_hash
-            else:
-                row = self._db.execute("SELECT hash FROM entries WHERE seq = ?", [before]).fetchone()
-                prev_hash = row[0] if row else ""
-            self._check_head(chain.follow(self._entries(before, -1), before, prev_hash), (head_seq, head_hash))
-
 
 def _counting(entries: Iterator[Entry], each: Callable[[], None]) -> Iterator[Entry]:
     for entry in entries:
         yield entry
         each()
+
+
+def _judge(path: Path) -> None:
+    """Damaged or JournalBroken where nothing can be appended to the file; it is only read."""
+    if is_blank(path):
+        return
+    reader = JournalReader.open(path)
+    try:
+        with reporting(path):
+            schema.journal.applied(reader._db)
+        reader.check_tail()
+    finally:
+        reader.close()
 
 
 def _begin(db: Database) -> None:

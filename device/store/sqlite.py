@@ -22,6 +22,7 @@ from device.errors import StoreError
 # A group's member must be able to write the shared-memory file, whose rights SQLite copies from the database's.
 FILE_MODE = 0o660
 WAL_LIMIT_BYTES = 1 << 20
+SMALLEST_BYTES = 512  # of a database: one page
 
 
 class Damaged(StoreError):
@@ -81,6 +82,8 @@ def reporting(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise diagnose(error, path) from None
+    except UnicodeDecodeError:  # also raised instead of sqlite3.Error, where SQLite's own message quotes the file
+        raise Damaged(f"{path}: {_DAMAGED}") from None
 
 
 class WriterLock:
@@ -117,20 +120,35 @@ class WriterLock:
             self._fd = -1
 
 
-def open_to_write(path: Path, application_id: int, busy_ms: int) -> Database:
+def is_blank(path: Path) -> bool:
+    """Whether there is no database yet: no file, an empty one, or one whose first migration never ended.
+
+    Damaged where there is something that is no database. Nothing is written.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    if path.stat().st_size < SMALLEST_BYTES:  # SQLite would take it for an empty one and write over it
+        raise Damaged(f"{path}: the file is not a database")
+    with reporting(path):
+        connection = _connect_to_read(path, 2000)
+        try:
+            found = connection.execute("PRAGMA application_id").fetchone()[0]
+            return not found and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        finally:
+            connection.close()
+
+
+def open_to_write(path: Path, busy_ms: int) -> Database:
     """A connection for the file's one writer; the file is made where there is none.
 
-    Damaged where the file is not a database or is another application's; StoreError where it cannot be opened.
+    Its contents must have been judged by a reader before: closing this connection carries the write-ahead log into
+    the database, and a damaged one is to be set aside as it was found.
     """
     _make_file(path)
     with reporting(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             _set_pragmas(connection, path, busy_ms)
-            found = connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if found != application_id and (found or tables):
-                raise Damaged(f"{path}: the file belongs to another application")
             return Database(connection, execute_plugins=False)
         except BaseException:
             connection.close()
@@ -138,17 +156,15 @@ def open_to_write(path: Path, application_id: int, busy_ms: int) -> Database:
 
 
 def open_to_read(path: Path, application_id: int, busy_ms: int = 2000) -> Database:
-    """A connection that cannot write; the file must exist. Errors as in `open_to_write`."""
+    """A connection that cannot write; the file must exist.
+
+    Damaged where the file is not a database or is another application's; StoreError where it cannot be opened.
+    """
     if not path.is_file():
         raise StoreError(f"{path}: no such file; the terminal has not been started yet")
-    mode = "mode=ro&immutable=1" if _is_frozen(path) else "mode=ro"
     with reporting(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None,
-                                     check_same_thread=False)
+        connection = _connect_to_read(path, busy_ms)
         try:
-            for pragma in (f"busy_timeout={busy_ms}", "query_only=ON", "mmap_size=0", "temp_store=MEMORY",
-                           "cell_size_check=ON", "trusted_schema=OFF"):
-                connection.execute("PRAGMA " + pragma)
             if connection.execute("PRAGMA application_id").fetchone()[0] != application_id:
                 raise Damaged(f"{path}: the file belongs to another application")
             return Database(connection, recursive_triggers=False, execute_plugins=False)
@@ -181,6 +197,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _connect_to_read(path: Path, busy_ms: int) -> sqlite3.Connection:
+    mode = "mode=ro&immutable=1" if _is_frozen(path) else "mode=ro"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None,
+                                 check_same_thread=False)
+    try:
+        for pragma in (f"busy_timeout={busy_ms}", "query_only=ON", "mmap_size=0", "temp_store=MEMORY",
+                       "cell_size_check=ON", "trusted_schema=OFF"):
+            connection.execute("PRAGMA " + pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _make_file(path: Path) -> None:

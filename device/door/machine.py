@@ -89,7 +89,7 @@ def _lock_orders(state: DoorState, mono: float, timing: Timing) -> Outcome:
     if ordered is not None and ordered >= min(wanted, mono + timing.order_s / 2):
         return state, ()
     until = min(wanted, mono + timing.order_s)
-    return replace(state, ordered_until=until), (Release(until - mono),)
+    return replace(state, ordered_until=until), (Release(min(until - mono, timing.order_s)),)
 
 
 def _release(state: DoorState, mono: float, seconds: float, cause: Cause, timing: Timing) -> DoorState:

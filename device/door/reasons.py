@@ -136,7 +136,7 @@ _ROWS = (
     _info("enrolled", "person", "Person enrolled", "已录入人员", _GOES_ON),
     _info("removed", "person", "Person removed", "已删除人员", _GOES_ON),
     _fault("gallery_empty", "Nobody is enrolled", "尚未录入人员", "refuses everyone"),
-    _fault("gallery_rebuilt", "Face store was damaged, set aside", "人脸库损坏，已重建", "refuses whoever was lost"),
+    _fault("gallery_rebuilt", "Face store damaged, set aside", "人脸库损坏，已重建", "refuses whoever was lost"),
     _fault("gallery_unreadable", "Face store cannot be read", "人脸库无法读取", "goes on with what is in memory"),
     _fault("model_mismatch", "Recognition model not usable", "识别模型不可用", _NO_FACES),
     _fault("camera_lost", "Camera lost", "摄像头断开", _NO_FACES),

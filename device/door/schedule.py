@@ -27,7 +27,7 @@ def local_moment(at: datetime, zone: str) -> LocalMoment:
     """`at` (aware) on the site's wall clock; ValueError where the zone is unknown."""
     try:
         local = at.astimezone(ZoneInfo(zone))
-    except (KeyError, OSError):
+    except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {zone!r}; write an IANA name such as Asia/Shanghai") from None
     return LocalMoment(local.date().isoformat(), local.weekday(), local.hour * 60 + local.minute)
 

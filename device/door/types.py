@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Union
 
 from device.clock import ClockQuality
-from device.sighting import Demand, Sighting
+from device.sighting import Demand
 from device.store.records import ALWAYS, AccessRule, Method, NewEntry, Person, Schedule
 
 
@@ -362,9 +362,6 @@ class CredentialShown:
     secret: bytes = field(repr=False)
 
 
-Arrival = Union[Sighting, CredentialShown, DoorInput]  # what the door's queue carries
-
-
 @dataclass(frozen=True, slots=True)
 class Release:
     """Energise the lock's relay for so many seconds from now; a later order replaces an earlier one.
@@ -399,8 +396,8 @@ class Note:
 Effect = Union[Release, Secure, Signal, Note]
 
 __all__ = [
-    "AccessRule", "Answer", "Arrival", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed",
+    "AccessRule", "Answer", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed",
     "ContactOpened", "CredentialShown", "Decided", "Decision", "Degraded", "DoorInput", "DoorState", "Effect",
     "Fire", "LockKind", "Lockout", "Memory", "Method", "Mode", "Note", "Now", "Person", "Phase", "Release", "Rex",
-    "Rules", "Schedule", "Secure", "Shown", "Sighting", "Signal", "Site", "Tamper", "Tick", "Timing", "Try", "Verb",
+    "Rules", "Schedule", "Secure", "Shown", "Signal", "Site", "Tamper", "Tick", "Timing", "Try", "Verb",
 ]

@@ -1,0 +1,604 @@
+"""What the door does with every input, by hand and by Hypothesis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from device.door.machine import step
+from device.door.reasons import REASONS
+from device.door.transitions import TABLE, TRANSITIONS, Event, diagram, transition
+from device.door.types import (
+    Cause,
+    Claim,
+    Command,
+    ContactClosed,
+    ContactOpened,
+    Decided,
+    Decision,
+    Degraded,
+    DoorInput,
+    DoorState,
+    Effect,
+    Fire,
+    Method,
+    Mode,
+    Note,
+    Phase,
+    Release,
+    Rex,
+    Secure,
+    Signal,
+    Tamper,
+    Tick,
+    Timing,
+    Verb,
+)
+
+ANNA, BORIS = "a" * 32, "b" * 32
+TIMING = Timing(has_contact=True)
+
+
+def granted(person_id: str = ANNA, release_s: float = 5.0) -> Decision:
+    return Decision(True, "face_granted", person_id, release_s, "r1")
+
+
+class Door:
+    """A door's machine and everything it did."""
+
+    def __init__(self, timing: Timing = TIMING, state: DoorState | None = None) -> None:
+        self.timing, self.state, self.mono = timing, state or DoorState(), 100.0
+        self.effects: tuple[Effect, ...] = ()
+
+    def do(self, event: DoorInput) -> Door:
+        self.state, self.effects = step(self.state, event, self.timing)
+        return self
+
+    def grant(self, person_id: str = ANNA, release_s: float = 5.0) -> Door:
+        return self.do(Decided(granted(person_id, release_s), self.mono))
+
+    def tick(self, seconds: float) -> Door:
+        self.mono += seconds
+        return self.do(Tick(self.mono))
+
+    def opens(self, after: float = 0.0) -> Door:
+        self.mono += after
+        return self.do(ContactOpened(self.mono))
+
+    def closes(self, after: float = 0.0) -> Door:
+        self.mono += after
+        return self.do(ContactClosed(self.mono))
+
+    def order(self, verb: Verb, **more: object) -> Door:
+        return self.do(Command(self.mono, "c1", verb, **more))  # type: ignore[arg-type]
+
+    @property
+    def noted(self) -> list[str]:
+        return [effect.entry.reason for effect in self.effects if isinstance(effect, Note)]
+
+    @property
+    def shown(self) -> list[str]:
+        return [effect.reason for effect in self.effects if isinstance(effect, Signal)]
+
+    @property
+    def orders(self) -> list[Effect]:
+        return [effect for effect in self.effects if isinstance(effect, (Release, Secure))]
+
+
+# --- release ---------------------------------------------------------------------------------------------
+
+
+def test_a_grant_releases_first_and_writes_after() -> None:
+    door = Door().grant()
+    assert door.state.phase is Phase.RELEASED
+    assert door.effects[0] == Release(5.0)
+    assert door.noted == ["face_granted"]
+    assert door.shown == ["face_granted"]
+
+
+def test_the_note_of_a_grant_says_how_and_how_sure_but_not_who_by_name() -> None:
+    claim = Claim(ANNA, frozenset({Method.FACE}), track_id=4, score=0.71234, threshold=0.4, margin=0.3, model_id="m",
+                  frames=3)
+    door = Door().do(Decided(replace(granted(), claim=claim), 100.0))
+    note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
+    assert note.kind == "release"
+    assert note.person_id == ANNA
+    assert dict(note.detail) == {"methods": "face", "rule": "r1", "score": 0.7123, "threshold": 0.4, "margin": 0.3,
+                                 "model": "m", "frames": 3, "track": 4}
+
+
+def test_a_refusal_moves_nothing() -> None:
+    door = Door().do(Decided(Decision(False, "unknown_face"), 100.0))
+    assert door.state == DoorState()
+    assert (door.orders, door.noted, door.shown) == ([], ["unknown_face"], ["unknown_face"])
+
+
+def test_repeats_do_nothing_at_all() -> None:
+    door = Door().do(Decided(replace(granted(), is_repeat=True), 100.0))
+    assert (door.state, door.effects) == (DoorState(), ())
+
+
+def test_the_release_ends_and_access_not_taken_is_written() -> None:
+    door = Door().grant().tick(4.99)
+    assert door.state.phase is Phase.RELEASED
+    door.tick(0.01)
+    assert door.state.phase is Phase.SECURE
+    assert door.orders == [Secure()]
+    assert door.noted == ["access_not_taken"]
+
+
+def test_without_a_contact_nothing_is_said_of_access_not_taken() -> None:
+    door = Door(Timing(has_contact=False)).grant().tick(5)
+    assert (door.orders, door.noted) == ([Secure()], [])
+
+
+def test_opening_relocks_and_is_the_granted_persons() -> None:
+    door = Door().grant().opens(1)
+    assert door.state.phase is Phase.OPEN
+    assert door.orders == [Secure()]
+    note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
+    assert (note.reason, note.person_id) == ("door_opened", ANNA)
+    assert door.closes(2).state.phase is Phase.SECURE
+
+
+def test_a_door_that_does_not_relock_on_opening_stays_released_until_its_time() -> None:
+    door = Door(replace(TIMING, relock_on_open=False)).grant().opens(1)
+    assert door.orders == []
+    assert door.closes(1).state.phase is Phase.RELEASED
+    assert door.tick(3).orders == [Secure()]
+    assert door.state.phase is Phase.SECURE
+
+
+def test_the_same_person_while_released_merges_into_one_release() -> None:
+    door = Door().grant()
+    door.mono += 2
+    door.grant()
+    assert (door.orders, door.noted) == ([], [])
+    assert door.tick(3).orders == [Secure()]
+
+
+def test_another_person_while_released_lengthens_it_and_is_written_as_merged() -> None:
+    door = Door().grant()
+    door.mono += 2
+    door.grant(BORIS)
+    assert door.orders == [Release(5.0)]
+    note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
+    assert (note.person_id, dict(note.detail)["merged"]) == (BORIS, True)
+    assert door.tick(4.9).state.phase is Phase.RELEASED
+    assert door.tick(0.1).state.phase is Phase.SECURE
+
+
+def test_a_shorter_release_never_shortens_a_longer_one() -> None:
+    door = Door().grant(release_s=10).grant(BORIS, 3)
+    assert door.orders == []
+    assert door.tick(9).state.phase is Phase.RELEASED
+
+
+def test_a_grant_at_an_open_door_keeps_the_lock_released_for_its_time() -> None:
+    door = Door().grant().opens(1)
+    door.grant(BORIS)
+    assert (door.state.phase, door.orders) == (Phase.OPEN, [Release(5.0)])
+    assert door.closes(1).state.phase is Phase.RELEASED
+    assert door.tick(4).state.phase is Phase.SECURE
+
+
+def test_no_release_lasts_longer_than_the_most() -> None:
+    door = Door().order(Verb.RELEASE, seconds=1e9)
+    for _ in range(31):
+        door.tick(10)
+    assert door.state.phase is Phase.SECURE
+    assert Door().grant(release_s=math.inf).state.release_until == 100 + TIMING.max_release_s
+
+
+def test_a_long_release_is_ordered_in_short_pieces() -> None:
+    door = Door().order(Verb.RELEASE, seconds=40)
+    assert door.orders == [Release(30.0, only_if_noted=True)]
+    assert door.tick(14).orders == []
+    assert door.tick(2).orders == [Release(24.0)]
+    assert door.tick(24).orders == [Secure()]
+
+
+def test_a_release_that_must_be_written_first_comes_after_its_note() -> None:
+    first = Door(replace(TIMING, journal_first=True)).grant()
+    assert [type(effect) for effect in first.effects] == [Note, Release, Signal]
+    assert first.orders == [Release(5.0, only_if_noted=True)]
+    command = Door().order(Verb.RELEASE)
+    assert [type(effect) for effect in command.effects] == [Note, Release, Signal]
+
+
+def test_fire_and_exit_never_wait_for_the_journal() -> None:
+    timing = replace(TIMING, journal_first=True)
+    assert Door(timing).do(Rex(100.0)).effects[0] == Release(5.0)
+    assert Door(timing).do(Fire(100.0, True)).effects[0] == Release(30.0)
+
+
+def test_securing_never_waits_for_the_journal() -> None:
+    door = Door(replace(TIMING, journal_first=True)).grant()
+    assert door.order(Verb.MODE, mode=Mode.LOCKDOWN).effects[0] == Secure()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan])
+def test_a_command_to_release_for_no_time_is_refused(seconds: float) -> None:
+    door = Door().order(Verb.RELEASE, seconds=seconds)
+    assert (door.state, door.noted) == (DoorState(), ["command_refused"])
+
+
+def test_duress_opens_and_alarms_without_a_sign() -> None:
+    door = Door().do(Decided(replace(granted(), alarms=("duress",)), 100.0))
+    assert door.orders == [Release(5.0)]
+    assert door.noted == ["face_granted", "duress"]
+    assert door.shown == ["face_granted"]
+
+
+# --- contact ---------------------------------------------------------------------------------------------
+
+
+def test_opening_unasked_is_forced_until_it_closes() -> None:
+    door = Door().opens()
+    assert door.state.phase is Phase.FORCED
+    assert (door.noted, door.shown, door.orders) == (["forced_open"], ["forced_open"], [])
+    door.closes(3)
+    assert (door.state.phase, door.noted, door.shown) == (Phase.SECURE, ["forced_cleared"], ["ready"])
+
+
+def test_rex_shunts_forced_open() -> None:
+    door = Door().do(Rex(100.0)).do(Rex(100.2, is_active=False))
+    assert door.opens(1).state.phase is Phase.OPEN
+    door.closes(1)
+    assert door.opens(1).state.phase is Phase.OPEN  # within the exit's seconds a second person may follow
+    door.closes(1)
+    assert door.opens(2).state.phase is Phase.FORCED
+
+
+def test_a_door_opened_just_as_the_lock_falls_is_not_forced() -> None:
+    door = Door().grant().tick(5)
+    assert door.opens(0.4).state.phase is Phase.OPEN
+    assert Door().grant().tick(5).opens(0.6).state.phase is Phase.FORCED
+
+
+def test_an_opening_before_the_late_tick_of_its_deadline_is_judged_by_its_own_time() -> None:
+    door = Door().grant()
+    assert door.opens(4.9).state.phase is Phase.OPEN
+    late = Door().grant()
+    assert late.opens(9).state.phase is Phase.FORCED
+
+
+def test_held_open_warns_then_alarms_then_clears_on_closing() -> None:
+    door = Door().grant().opens(1)
+    assert door.tick(19.9).effects == ()
+    door.tick(0.1)
+    assert (door.noted, door.shown, door.state.phase) == (["held_warning"], ["held_warning"], Phase.OPEN)
+    door.tick(10)
+    assert (door.noted, door.shown, door.state.phase) == (["held_open"], ["held_open"], Phase.HELD)
+    assert door.tick(100).effects == ()
+    door.closes(1)
+    assert (door.noted, door.shown, door.state.phase) == (["held_cleared"], ["ready"], Phase.SECURE)
+
+
+def test_closing_in_time_silences_the_warning() -> None:
+    door = Door().grant().opens(1).tick(25).closes(1)
+    assert door.shown == ["ready"]
+    assert door.tick(100).effects == ()
+
+
+def test_a_door_open_at_the_start_is_open_not_forced() -> None:
+    door = Door().do(ContactOpened(100.0, is_initial=True))
+    assert (door.state.phase, door.noted) == (Phase.OPEN, ["open_at_start"])
+
+
+def test_a_reset_ends_the_forced_alarm_though_the_door_is_open() -> None:
+    door = Door().opens().order(Verb.RESET)
+    assert door.state.phase is Phase.OPEN
+    assert door.noted == ["reset", "forced_cleared"]
+    assert door.tick(30).state.phase is Phase.HELD
+
+
+# --- exit, tamper, fire ----------------------------------------------------------------------------------
+
+
+def test_the_exit_button_releases_and_nobody_is_named() -> None:
+    door = Door().do(Rex(100.0))
+    assert (door.orders, door.noted) == ([Release(5.0)], ["rex_release"])
+    door.opens(1)
+    note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
+    assert (note.reason, note.person_id) == ("door_opened", None)
+
+
+def test_an_unused_exit_is_no_access_not_taken() -> None:
+    assert Door().do(Rex(100.0)).do(Rex(100.3, is_active=False)).tick(5).noted == []
+
+
+def test_a_stuck_exit_button_releases_once_is_reported_and_stops_shunting() -> None:
+    door = Door().do(Rex(100.0)).tick(5)
+    assert door.state.phase is Phase.SECURE
+    assert door.tick(54).noted == []
+    assert door.tick(1).noted == ["rex_stuck"]
+    assert door.tick(100).effects == ()
+    assert door.opens(1).state.phase is Phase.FORCED
+    door.closes(1).do(Rex(door.mono, is_active=False))
+    assert door.noted == ["restored"]
+
+
+def test_tamper_is_told_once_and_cleared_once() -> None:
+    door = Door().do(Tamper(100.0, True))
+    assert (door.noted, door.shown, door.state.phase) == (["tamper"], ["tamper"], Phase.SECURE)
+    assert door.do(Tamper(101.0, True)).effects == ()
+    assert door.do(Tamper(102.0, False)).noted == ["tamper_cleared"]
+    assert door.shown == ["ready"]
+
+
+@pytest.mark.parametrize("before", [
+    DoorState(), DoorState(mode=Mode.LOCKDOWN), DoorState(phase=Phase.FORCED), DoorState(phase=Phase.HELD),
+    DoorState(phase=Phase.RELEASED, release_until=104.0, cause=Cause.GRANT, ordered_until=104.0),
+    DoorState(degraded=frozenset({"journal_failed", "vision_silent"})), DoorState(is_tampered=True),
+])
+def test_fire_frees_the_door_whatever_else_is_true(before: DoorState) -> None:
+    door = Door(state=before).do(Fire(100.0, True))
+    assert door.orders == [Release(30.0)]
+    assert door.state.phase in (Phase.RELEASED, Phase.OPEN)
+    assert "fire_free" in door.noted
+    assert door.shown[-1] == "fire_free"
+
+
+def test_the_door_stays_free_after_fire_until_a_reset_at_the_door() -> None:
+    door = Door().do(Fire(100.0, True))
+    assert door.order(Verb.RESET, is_local=True).noted == ["command_refused"]  # the alarm is still on
+    door.do(Fire(101.0, False))
+    assert door.order(Verb.RESET).noted == ["command_refused"]  # not from afar
+    for _ in range(100):
+        door.tick(10)
+        assert door.state.phase is Phase.RELEASED
+    door.order(Verb.RESET, is_local=True)
+    assert door.state.phase is Phase.SECURE
+    assert door.orders == [Secure()]
+    assert door.noted == ["reset", "fire_ended"]
+
+
+def test_fire_may_be_set_to_end_by_itself_and_returns_to_the_mode() -> None:
+    timing = replace(TIMING, fire_auto_reset=True)
+    lockdown = Door(timing, DoorState(mode=Mode.LOCKDOWN)).do(Fire(100.0, True)).do(Fire(101.0, False))
+    assert (lockdown.state.phase, lockdown.orders, lockdown.shown) == (Phase.SECURE, [Secure()], ["mode_lockdown"])
+    free = Door(timing).order(Verb.MODE, mode=Mode.FREE).do(Fire(100.0, True)).do(Fire(101.0, False))
+    assert (free.state.phase, free.orders) == (Phase.RELEASED, [])
+
+
+def test_while_free_the_order_to_the_relay_is_renewed_before_it_runs_out() -> None:
+    door = Door().do(Fire(100.0, True))
+    until = 130.0
+    for _ in range(2000):
+        door.tick(0.5)
+        if door.orders:
+            assert door.orders == [Release(30.0)]
+            until = door.mono + 30
+        assert until > door.mono + 10
+
+
+# --- modes and commands ----------------------------------------------------------------------------------
+
+
+def test_lockdown_refuses_faces_and_commands_but_not_the_exit() -> None:
+    door = Door().order(Verb.MODE, mode=Mode.LOCKDOWN)
+    assert door.shown == ["mode_lockdown"]
+    door.grant()
+    assert (door.orders, door.noted, door.shown) == ([], ["lockdown"], ["lockdown"])
+    door.order(Verb.RELEASE)
+    assert (door.orders, door.noted) == ([], ["command_refused"])
+    door.do(Rex(100.0))
+    assert door.orders == [Release(5.0)]
+
+
+def test_lockdown_ends_a_release_that_runs_unless_somebody_is_leaving() -> None:
+    assert Door().grant().order(Verb.MODE, mode=Mode.LOCKDOWN).orders == [Secure()]
+    assert Door().do(Rex(100.0)).order(Verb.MODE, mode=Mode.LOCKDOWN).orders == []
+
+
+def test_a_mode_with_an_end_returns_to_normal_by_itself() -> None:
+    door = Door().order(Verb.MODE, mode=Mode.FREE, until_mono=160.0)
+    assert door.state.phase is Phase.RELEASED
+    door.tick(60)
+    assert (door.state.mode, door.state.phase, door.orders) == (Mode.NORMAL, Phase.SECURE, [Secure()])
+    assert door.noted == ["mode_normal"]
+
+
+def test_in_free_mode_openings_are_neither_forced_nor_held() -> None:
+    door = Door().order(Verb.MODE, mode=Mode.FREE).opens(1)
+    assert (door.state.phase, door.effects) == (Phase.OPEN, ())
+    assert door.tick(10).noted == []
+    assert door.closes(100).state.phase is Phase.RELEASED
+
+
+def test_a_door_left_open_when_free_mode_ends_is_held_in_the_end() -> None:
+    door = Door().order(Verb.MODE, mode=Mode.FREE).opens(1).order(Verb.MODE, mode=Mode.NORMAL)
+    assert door.orders == [Secure()]
+    assert door.tick(30).state.phase is Phase.HELD
+
+
+def test_every_command_is_written_with_its_id() -> None:
+    for door in (Door().order(Verb.RELEASE), Door().order(Verb.RESET), Door().order(Verb.MODE, mode=Mode.NORMAL)):
+        note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
+        assert ("command", "c1") in note.detail
+
+
+# --- faults ----------------------------------------------------------------------------------------------
+
+
+def test_faults_are_told_once_and_move_nothing() -> None:
+    for reason in (row.code for row in REASONS.values() if row.severity.value == "fault"):
+        door = Door().do(Degraded(100.0, reason, True))
+        assert (door.noted, door.orders, door.state.phase) == ([reason], [], Phase.SECURE)
+        assert door.do(Degraded(101.0, reason, True)).effects == ()
+        assert door.do(Degraded(102.0, reason, False)).noted == ["restored"]
+        assert (door.orders, door.state) == ([], DoorState())
+
+
+def test_a_relay_that_comes_back_is_told_again_what_still_holds() -> None:
+    door = Door().do(Fire(100.0, True)).do(Degraded(101.0, "relay_lost", True))
+    assert door.do(Degraded(102.0, "relay_lost", False)).orders == [Release(30.0)]
+    short = Door().grant().do(Degraded(101.0, "relay_lost", True)).do(Degraded(103.0, "relay_lost", False))
+    assert short.orders == [Release(2.0)]
+    over = Door().grant().do(Degraded(101.0, "relay_lost", True)).tick(5).do(Degraded(109.0, "relay_lost", False))
+    assert over.orders == []
+
+
+# --- the table -------------------------------------------------------------------------------------------
+
+
+def test_the_table_names_each_pair_once_and_the_diagram_shows_every_row() -> None:
+    assert len(TRANSITIONS) == len(TABLE)
+    drawn = diagram()
+    assert drawn.startswith("stateDiagram-v2")
+    for row in TABLE:
+        assert f"{row.phase.name} --> {row.to.name}: {row.event.value}" in drawn
+
+
+def test_only_a_closed_door_is_secure_or_released() -> None:
+    closed = {Phase.SECURE, Phase.RELEASED}
+    for row in TABLE:
+        if row.event in (Event.OPENED, Event.OPENED_UNASKED):
+            assert row.to not in closed
+        elif row.event in (Event.CLOSED, Event.CLOSED_RELEASED):
+            assert row.to in closed
+        else:
+            assert (row.phase in closed) == (row.to in closed)
+    assert transition(Phase.SECURE, Event.CLOSED).to is Phase.SECURE
+
+
+# --- any day at all --------------------------------------------------------------------------------------
+
+waits = st.sampled_from([0.0, 0.01, 0.3, 1.0, 4.0, 6.0, 25.0])
+
+
+class AnyDay(RuleBasedStateMachine):
+    """Inputs in any order; a model beside it that knows only for what reasons the lock may be released."""
+
+    @initialize(relock=st.booleans(), auto=st.booleans(), first=st.booleans(), contact=st.booleans())
+    def begin(self, relock: bool, auto: bool, first: bool, contact: bool) -> None:
+        self.timing = Timing(relock_on_open=relock, fire_auto_reset=auto, journal_first=first, has_contact=contact)
+        self.state, self.mono = DoorState(), 100.0
+        self.licensed_until = 0.0  # by the grants, exits and commands that were given
+        self.exit_until = 0.0  # by exits alone: all that lockdown leaves
+        self.relay_until = 0.0  # what the relay would do on its own
+        self.is_contact_open = False
+
+    def do(self, event: DoorInput) -> None:
+        self.state, effects = step(self.state, event, self.timing)
+        for effect in effects:
+            if isinstance(effect, Release):
+                assert 0 < effect.seconds <= self.timing.order_s
+                self.relay_until = self.mono + effect.seconds
+            elif isinstance(effect, Secure):
+                self.relay_until = 0.0
+            elif isinstance(effect, Note):
+                assert effect.entry.reason in REASONS
+
+    @rule(wait=waits)
+    def time_passes(self, wait: float) -> None:
+        self.mono += wait
+        self.do(Tick(self.mono))
+
+    @rule(person=st.sampled_from([ANNA, BORIS]), seconds=st.sampled_from([3.0, 5.0, 10.0]), repeat=st.booleans())
+    def a_face_is_granted(self, person: str, seconds: float, repeat: bool) -> None:
+        if not repeat and self.state.mode is not Mode.LOCKDOWN:
+            self.licensed_until = max(self.licensed_until, self.mono + seconds)
+        self.do(Decided(replace(granted(person, seconds), is_repeat=repeat), self.mono))
+
+    @rule(reason=st.sampled_from(["unknown_face", "attack", "expired", "locked_out"]))
+    def a_face_is_refused(self, reason: str) -> None:
+        self.do(Decided(Decision(False, reason, alarms=("lockout_alarm",)), self.mono))
+
+    @rule(active=st.booleans())
+    def exit_button(self, active: bool) -> None:
+        if active and self.state.rex_since is None:
+            self.exit_until = self.mono + self.timing.rex_release_s
+            self.licensed_until = max(self.licensed_until, self.exit_until)
+        self.do(Rex(self.mono, active))
+
+    @rule(is_open=st.booleans())
+    def contact(self, is_open: bool) -> None:
+        self.is_contact_open = is_open
+        self.do(ContactOpened(self.mono) if is_open else ContactClosed(self.mono))
+
+    @rule(active=st.booleans())
+    def tamper(self, active: bool) -> None:
+        self.do(Tamper(self.mono, active))
+
+    @rule(active=st.booleans())
+    def fire(self, active: bool) -> None:
+        was_fire = self.state.is_fire
+        self.do(Fire(self.mono, active))
+        assert not active or self.state.is_fire
+        assert active or not was_fire or self.timing.fire_auto_reset or self.state.is_fire
+
+    @rule(seconds=st.sampled_from([None, 2.0, 50.0, 1e6]))
+    def released_from_afar(self, seconds: float | None) -> None:
+        if self.state.mode is not Mode.LOCKDOWN:
+            length = min(seconds or self.timing.command_release_s, self.timing.max_release_s)
+            self.licensed_until = max(self.licensed_until, self.mono + length)
+        self.do(Command(self.mono, "c", Verb.RELEASE, seconds=seconds))
+
+    @rule(mode=st.sampled_from(Mode), ends=st.none() | st.sampled_from([5.0, 100.0]))
+    def mode_is_set(self, mode: Mode, ends: float | None) -> None:
+        self.do(Command(self.mono, "c", Verb.MODE, mode=mode, until_mono=None if ends is None else self.mono + ends))
+
+    @rule(local=st.booleans())
+    def reset(self, local: bool) -> None:
+        self.do(Command(self.mono, "c", Verb.RESET, is_local=local))
+
+    @rule(reason=st.sampled_from(["vision_silent", "relay_lost", "journal_failed", "camera_lost"]), on=st.booleans())
+    def a_part_fails_or_returns(self, reason: str, on: bool) -> None:
+        was_released = self.is_released()
+        self.do(Degraded(self.mono, reason, on))
+        assert was_released or not self.is_released()
+
+    def is_released(self) -> bool:
+        return self.relay_until > self.mono
+
+    @invariant()
+    def never_released_without_a_reason(self) -> None:
+        if hasattr(self, "state") and self.is_released() and not self.state.is_free:
+            assert self.relay_until <= self.licensed_until + 1e-9
+
+    @invariant()
+    def lockdown_leaves_only_fire_and_exit(self) -> None:
+        if hasattr(self, "state") and self.state.mode is Mode.LOCKDOWN and not self.state.is_fire:
+            assert self.state.cause in (None, Cause.REX)
+            assert not self.is_released() or self.state.cause is Cause.REX
+
+    @invariant()
+    def while_free_the_relay_never_falls(self) -> None:
+        if hasattr(self, "state") and self.state.is_free:
+            assert self.is_released()
+            assert self.state.phase in (Phase.RELEASED, Phase.OPEN)
+
+    @invariant()
+    def phase_contact_and_lock_agree(self) -> None:
+        if not hasattr(self, "state"):
+            return
+        assert self.state.is_contact_open == self.is_contact_open
+        if self.state.phase is Phase.SECURE:
+            assert not self.is_released()
+        if self.state.phase is Phase.RELEASED:
+            assert self.state.is_free or self.state.release_until is not None
+        assert (self.state.release_until is None) == (self.state.cause is None)
+
+    def teardown(self) -> None:
+        """Every release ends: left alone, a door that is not free is secure within the longest release."""
+        if hasattr(self, "state") and not self.state.is_free:
+            for _ in range(40):
+                self.mono += 10
+                self.do(Tick(self.mono))
+            assert self.state.is_free or not self.is_released()
+
+
+def test_no_invariant_breaks_on_any_day() -> None:
+    run_state_machine_as_test(AnyDay, settings=settings(max_examples=60, stateful_step_count=50, deadline=None))
+
+
+@pytest.mark.slow
+def test_no_invariant_breaks_in_fifty_thousand_steps() -> None:
+    run_state_machine_as_test(AnyDay, settings=settings(max_examples=1000, stateful_step_count=60, deadline=None))

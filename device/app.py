@@ -73,7 +73,7 @@ class Terminal:
         self._key = load_key(where)
         self._set_aside = _prepare(where, self._key, clock)
         self.card = library.open_pack(None if config.face.pack == "auto" else config.face.pack)
-        self._models = Models.load(self.card)
+        self.models = Models.load(self.card)
         self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
         self._floor = self._newest_entry_at()
         self.inbox = Inbox()
@@ -83,7 +83,7 @@ class Terminal:
         self._frames: Latest[Frame] = Latest()
         opener = camera or (lambda: open_camera(config.camera, clock))
         self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
-        self.pipeline = Pipeline(self._models, config.face, clock)
+        self.pipeline = Pipeline(self.models, config.face, clock)
         self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
         self.panel: Panel | None = None
         self.gatekeeper = Gatekeeper(

@@ -35,6 +35,7 @@ from device.store.places import Places, places
 from device.store.seal import load_key
 
 Pixels = npt.NDArray[np.uint8]
+DOORD = (sys.executable, "-c", "import sys; from device.app import main; sys.exit(main())")
 
 
 class StillCamera:
@@ -103,7 +104,9 @@ def person_scene(portrait: Pixels) -> Pixels:
 
 
 @pytest.fixture
-def running(state: Places, watcher: Watcher, pack: Card, empty_scene: Pixels) -> Iterator[tuple[Terminal, StillCamera]]:
+def running(
+    state: Places, watcher: Watcher, pack: Card, empty_scene: Pixels
+) -> Iterator[tuple[Terminal, StillCamera]]:
     camera = StillCamera(empty_scene)
     with Terminal(configuration(), state, SystemClock(), camera=lambda: camera, observers=[watcher],
                   acknowledged=watcher.acks.append) as terminal:
@@ -223,7 +226,7 @@ def test_doord_gets_ready_and_stops_on_sigterm(state: Places, pack: Card, tmp_pa
     stills.mkdir()
     config = tmp_path / "terminal.toml"
     config.write_text(f'[door]\nlock = "maglock"\n[camera]\nsource = "{stills}"\n')
-    command = [sys.executable, "-c", "import sys; from device.app import main; sys.exit(main())", "--config", str(config)]
+    command = [*DOORD, "--config", str(config)]
     ready = subprocess.run([*command, "--until-ready"], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(ready.stdout)["phase"] == "secure"
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
@@ -241,7 +244,7 @@ def test_doord_gets_ready_and_stops_on_sigterm(state: Places, pack: Card, tmp_pa
 def test_a_wrong_configuration_ends_with_two_and_one_line(tmp_path: Path) -> None:
     config = tmp_path / "terminal.toml"
     config.write_text('[door]\nlok = "strike"\n')
-    command = [sys.executable, "-c", "import sys; from device.app import main; sys.exit(main())", "--config", str(config)]
+    command = [*DOORD, "--config", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1

@@ -1,0 +1,205 @@
+"""The show: the real terminal before the rehearsal's camera, with everyone who ought to be refused and let in.
+
+`doorctl run` plays it where no camera is attached. A stranger (the sitter, before being enrolled) is refused, the
+sitter is enrolled while the door runs, and let in; another face is refused. Then again, in other light, until the
+time is up. The verdict is that the door was released for the enrolled person and for nobody else.
+"""
+
+from __future__ import annotations
+
+import queue
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from device.app import Terminal, stop_on_signals
+from device.clock import SystemClock
+from device.commands.opened import load_enrolled
+from device.commands.told import Teller
+from device.config import Config
+from device.consent import record_consent
+from device.door.types import Decision, Now
+from device.enrolment import Photo, enrol
+from device.face.models import Models
+from device.face.portrait import Examiner
+from device.face.quality import ENROLMENT
+from device.hardware.orders import Ack, Said
+from device.packs.archives import portrait
+from device.rehearsal import scenes
+from device.rehearsal.camera import RehearsalCamera
+from device.rehearsal.light import DARK, WARM
+from device.rehearsal.people import SITTER, STRANGERS, people_of
+from device.rehearsal.scenes import Scene, empty, walks_up
+from device.rehearsal.stage import Stage, enrolment_photo
+from device.store.cache_writer import CacheWriter
+from device.store.journal import JournalReader
+from device.store.places import Places, places
+from device.store.seal import load_key
+from device.threads import Worker
+
+PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given up
+PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track to end
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Score:
+    """What happened at the door, as the relay and the decisions told it."""
+
+    enrolled_id: str | None = None
+    releases: int = 0
+    wrong_releases: int = 0
+    refusals: int = 0
+    acts_missed: int = 0
+    switched_on: int = 0
+
+    def has_gone_well(self) -> bool:
+        return (self.releases >= 1 and self.refusals >= 2 and self.switched_on == self.releases
+                and self.wrong_releases == self.acts_missed == 0)
+
+
+def rehearse(config: Config, seconds: float | None, say: Say) -> int:
+    """Play the show for about `seconds` (for ever where None); 0 where it went as it must."""
+    with tempfile.TemporaryDirectory(prefix="door-rehearsal-") as folder:
+        return _Show(config, places({"DOOR_STATE": folder}), say).play(seconds)
+
+
+class _Show:
+    """One performance. Acts are directed from a thread of their own; the caller's is the door's."""
+
+    def __init__(self, config: Config, where: Places, say: Say) -> None:
+        # Doors that answer quickly again, so that the same visitor may come twice in a minute.
+        self._config = replace(config, door=replace(config.door, release_s=min(config.door.release_s, 1.0)))
+        self._where, self._say = where, say
+        self._clock = SystemClock()
+        self._score = Score()
+        self._expected: str | None = None
+        self._decisions: queue.Queue[Decision] = queue.Queue(100)
+        self._teller = Teller(say, self._name)
+
+    def play(self, seconds: float | None) -> int:
+        say = self._say
+        say("rehearsal: no camera is used; the faces are rendered from one public-domain portrait")
+        with Terminal(self._config, self._where, self._clock, camera=lambda: self._camera, observers=[self],
+                      acknowledged=self._acknowledged) as terminal:
+            self._terminal = terminal
+            self._people = people_of(portrait(), terminal.models.finder, terminal.models.landmarks)
+            self._photo = enrolment_photo(self._people)
+            camera = self._config.camera
+            self._camera = RehearsalCamera(Stage(self._people, (camera.height, camera.width)), empty(), camera.fps,
+                                           self._clock)
+            stop_on_signals(terminal)
+            terminal.start()
+            status = terminal.status()
+            say(f"ready after {status.ready_s:.1f} s: {status.model_id}, {self._config.door.lock}; liveness "
+                f"{status.liveness}")
+            director = Worker("director", lambda worker: self._direct(worker, seconds), self._clock)
+            director.start()
+            terminal.run(until=lambda: not director.is_alive())
+            director.stop(PATIENCE_S)
+            if director.error is not None:
+                raise director.error
+        return self._verdict()
+
+    # --- the acts, on the director's thread -----------------------------------------------------------
+
+    def _direct(self, worker: Worker, seconds: float | None) -> None:
+        start = self._clock.mono()
+        self._act(worker, "somebody whom the door does not know", walks_up(), None)
+        if not worker.stopping.is_set():
+            self._enrol()
+        self._act(worker, "the same person, enrolled now", walks_up(), SITTER)
+        self._act(worker, "another person", walks_up(STRANGERS[0], seed=2), None)
+        more = [("the enrolled person, in the dark", walks_up(light=DARK), SITTER),
+                *((f"{name}", walks_up(name, seed=number), None) for number, name in enumerate(STRANGERS[1:4], 3)),
+                ("the enrolled person, in warm light", walks_up(light=WARM), SITTER),
+                ("the enrolled person beside a stranger", scenes.SCENES["two_people"], SITTER)]
+        number = 0
+        while seconds is None or self._clock.mono() - start < seconds - 6.0:
+            if worker.stopping.is_set():
+                return
+            title, scene, expected = more[number % len(more)]
+            self._act(worker, title, scene, expected)
+            number += 1
+
+    def _act(self, worker: Worker, title: str, scene: Scene, expected: str | None) -> None:
+        """Show a visitor until the door has answered as it must, or patience ends."""
+        if worker.stopping.is_set():
+            return
+        self._say(f"-- {title}")
+        self._expected = expected
+        while not self._decisions.empty():
+            self._decisions.get_nowait()
+        self._camera.show(scene)
+        deadline = self._clock.mono() + PATIENCE_S
+        is_answered = False
+        while not is_answered and self._clock.mono() < deadline and not worker.stopping.is_set():
+            is_answered = self._is_answer(expected)
+        if not is_answered and not worker.stopping.is_set():
+            self._score.acts_missed += 1
+            self._say("          no answer: this is not how it should be")
+        worker.stopping.wait(0.6)
+        self._camera.show(empty())
+        worker.stopping.wait(PAUSE_S)
+
+    def _is_answer(self, expected: str | None) -> bool:
+        try:
+            decision = self._decisions.get(timeout=0.1)
+        except queue.Empty:
+            return False
+        return decision.granted if expected else decision.reason == "unknown_face"
+
+    def _enrol(self) -> None:
+        """Enrol the sitter as `doorctl enrol` does, while the door runs."""
+        writer = CacheWriter.open(self._where.gallery_db, load_key(self._where), self._clock)
+        try:
+            card = self._terminal.card
+            known = load_enrolled(writer, card, self._config)
+            examiner = Examiner(Models.load(card), ENROLMENT)
+            result = enrol("the sitter", [Photo("enrolment photo", self._photo)],
+                           record_consent(self._clock, "rehearsal"), examiner, known.gallery, known.threshold, writer,
+                           self._clock)
+        finally:
+            writer.close()
+        self._score.enrolled_id = result.person_id
+        self._say(f"          enrolled {result.person_id}, quality {result.qualities[0]:.2f}")
+
+    # --- what the door thread tells -------------------------------------------------------------------
+
+    def decided(self, decision: Decision, at: Now) -> None:
+        score = self._score
+        if decision.granted:
+            score.releases += 1
+            is_right = self._expected is not None and decision.person_id == score.enrolled_id
+            score.wrong_releases += not is_right
+        else:
+            score.refusals += 1
+        self._teller.decided(decision, at)
+        if not self._decisions.full():
+            self._decisions.put_nowait(decision)
+
+    def signalled(self, reason: str) -> None:
+        """Told by the decision already."""
+
+    def _acknowledged(self, ack: Ack) -> None:
+        self._score.switched_on += ack.is_on and ack.said is Said.SWITCHED
+        self._teller.acknowledged(ack)
+
+    def _name(self, person_id: str) -> str:
+        return "the sitter" if person_id == self._score.enrolled_id else person_id
+
+    def _verdict(self) -> int:
+        score = self._score
+        reader = JournalReader.open(self._where.journal_db)
+        try:
+            entries = reader.verify()
+        finally:
+            reader.close()
+        self._say(f"rehearsal: released {score.releases} times for the enrolled person, {score.wrong_releases} times "
+                  f"for anybody else; {score.refusals} refusals; {entries} journal entries, the chain is whole")
+        if score.has_gone_well():
+            return 0
+        self._say("rehearsal: FAILED: the door opened for the wrong face" if score.wrong_releases else
+                  f"rehearsal: FAILED: {score.acts_missed} visitors were not answered as they must be, the relay "
+                  f"switched on {score.switched_on} times")
+        return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from device.face.card import Card
-from device.packs import archives
+from device.packs import archives, cache
 from device.packs.build import build
 
 
@@ -25,6 +26,16 @@ def pack() -> Card:
 def dlib_pack() -> Card:
     """The pack with dlib's recogniser, in this machine's ordinary cache."""
     return build("dlib")
+
+
+@pytest.fixture
+def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own with a copy of the default pack, and the ordinary cache's archives."""
+    own = tmp_path / "cache"
+    shutil.copytree(pack.folder, own / "packs" / pack.name)
+    (own / "archives").symlink_to(cache.archives_folder())
+    monkeypatch.setenv("DOOR_CACHE", str(own))
+    return own
 
 
 @pytest.fixture(scope="session")

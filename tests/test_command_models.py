@@ -14,17 +14,7 @@ import pytest
 from device.commands import models
 from device.errors import TerminalError
 from device.face.card import Card
-from device.packs import cache, library
-
-
-@pytest.fixture
-def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own with a copy of the default pack, and the ordinary cache's archives."""
-    own = tmp_path / "cache"
-    shutil.copytree(pack.folder, own / "packs" / pack.name)
-    (own / "archives").symlink_to(cache.archives_folder())
-    monkeypatch.setenv("DOOR_CACHE", str(own))
-    return own
+from device.packs import library
 
 
 def doorctl(*words: str | Path) -> int:

@@ -113,7 +113,7 @@ def test_mobilefacenet_equals_the_repaired_graph_in_numpy(
 def test_the_packed_mobilefacenet_equals_the_graph_with_its_rounded_weights(
         published: dict[str, bytes], pack: Card, portrait: npt.NDArray[np.uint8]) -> None:
     graph, network = NumpyGraph(published, has_half_weights=True), Network(pack.path("recogniser"))
-    for picture in chips(112, portrait):
+    for picture in chips(112, portrait)[:2]:
         assert np.abs(graph.run(picture) - network.run(picture)[0][0]).max() <= 1e-5
 
 
@@ -213,14 +213,14 @@ def test_a_dat_with_bytes_left_over_is_refused(dat: bytes) -> None:
 
 def test_changed_bytes_in_a_dats_structure_never_end_in_anything_but_a_refusal(dat: bytes) -> None:
     refused = 0
-    for place in range(0, 350, 3):
+    for place in range(0, 350, 5):
         altered = bytearray(dat)
         altered[place] ^= 0x5A
         try:
             dlib_resnet.convert(bytes(altered))
         except ModelMismatch:
             refused += 1
-    assert refused > 100  # only the three mean colours and the training margin may take other values
+    assert refused > 60  # only the three mean colours and the training margin may take other values
 
 
 def test_weights_that_are_not_finite_are_refused(dat: bytes) -> None:

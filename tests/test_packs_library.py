@@ -11,21 +11,11 @@ import pytest
 from device.errors import ModelMismatch, UsageError
 from device.face.card import Card, read_card
 from device.face.runtime import Network
-from device.packs import addition, archives, cache, fetch, library, selftest
+from device.packs import addition, archives, fetch, library, selftest
 from device.packs.flatbuffer import GraphWriter
 from device.packs.recipes import RECIPES, Recipe
 
 CARD = 'licence = "MIT"\norigin = "a test"\ntraining_data = "none"\n'
-
-
-@pytest.fixture
-def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own with a copy of the default pack, and the ordinary cache's archives."""
-    own = tmp_path / "cache"
-    shutil.copytree(pack.folder, own / "packs" / pack.name)
-    (own / "archives").symlink_to(cache.archives_folder())
-    monkeypatch.setenv("DOOR_CACHE", str(own))
-    return own
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def _filled(recipe: Recipe, digests: dict[str, str]) -> Table:
         if file.setdefault("sha256", digests[file["role"]]) != digests[file["role"]]:
             raise ModelMismatch(f"{recipe.name}: {file['name']} is not the file that the card means")
     head = {"name": recipe.name, "model_id": cardfile.model_id(recipe.name, table["recogniser"]),
-            "template_sha256": _digest(recipe)}
+            "template_sha256": _digest(recipe),
+            "shipped_populations": [population["name"] for population in table.get("population", ())]}
     return {**head, **table}
 
 
@@ -86,14 +87,14 @@ def _renewed(recipe: Recipe, folder: Path) -> Table:
 def _populations(table: Table, folder: Path) -> list[Table]:
     """The template's populations, and after them those that were measured on this machine."""
     shipped: list[Table] = list(table.get("population", ()))
-    names = {population["name"] for population in shipped}
     try:
         old = _table_of(folder)
     except ModelMismatch:
         return shipped
-    is_same_model = old.get("model_id") == table["model_id"]
-    kept = [population for population in old.get("population", ()) if population["name"] not in names]
-    return shipped + (kept if is_same_model else [])
+    if old.get("model_id") != table["model_id"]:
+        return shipped
+    from_templates = {*table["shipped_populations"], *old.get("shipped_populations", ())}
+    return shipped + [entry for entry in old.get("population", ()) if entry["name"] not in from_templates]
 
 
 def _table_of(folder: Path) -> Table:

@@ -1,6 +1,6 @@
 """Writes card.toml: plain TOML of strings, numbers, lists, tables and lists of tables.
 
-Called by `packs.build`, `packs.addition` and whoever writes measured operating points into a card.
+Called by `packs.build`, `packs.addition` and `evaluate.calibrate`, which adds measured operating points.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from device.errors import ModelMismatch
-from device.face.card import Population
 from device.packs import cache
 
 if sys.version_info >= (3, 11):
@@ -64,15 +62,6 @@ def model_id(name: str, recogniser: Table) -> str:
     recipe = {key: value for key, value in recogniser.items() if key != "colour"}
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"))
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def with_population(table: Table, population: Population) -> Table:
-    """`table` with the operating points of `population` in place of those of the same name."""
-    entry = {**asdict(population), "point": [{key: value for key, value in asdict(point).items() if value is not None}
-                                             for point in population.points]}
-    del entry["points"]
-    others = [other for other in table.get("population", ()) if other["name"] != population.name]
-    return {**table, "population": [*others, entry]}
 
 
 def _lines(table: Table, path: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""Ballast: space held back on the journal's disk, given up when the disk is full.
+"""Ballast: space held back beside each file, given up when the disk is full.
 
-On a full disk SQLite cannot even delete; with the ballast gone, a thousand further entries and the alarm fit.
+On a full disk SQLite cannot even delete. With the ballast gone, a thousand further journal entries fit, and the
+removal of people who ask for it.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from device.clock import Clock
 from device.errors import EnrolmentRefused, StoreError
 from device.store import body, schema
+from device.store.ballast import Ballast
 from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key
 from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
@@ -58,6 +59,8 @@ class CacheWriter(CacheReader):
         self._clock, self._lock = clock, lock
         self._writing = 0  # generation of the transaction that is open, 0 for none
         self._widths: dict[str, int] = {}
+        self._ballast = Ballast(path.with_name(path.name + ".ballast"))
+        self._ballast.fill()
         self._consents: dict[str, bool] = {}  # of people seen in this transaction
         if self.is_erasure_due:
             self.erase()
@@ -179,24 +182,20 @@ class CacheWriter(CacheReader):
 
     def drop_person(self, person_id: str) -> bool:
         """Remove a person with all templates and credentials, from the file's bytes too; false where unknown."""
-        with self.together():
-            self._drop_where("template", "templates", "template_id", "person_id = ?", [person_id])
-            self._drop_where("credential", "credentials", "credential_id", "person_id = ?", [person_id])
-            self._consents.pop(person_id, None)
-            return self._drop_where("person", "people", "person_id", "person_id = ?", [person_id]) > 0
+        self._consents.pop(person_id, None)
+        of_person = ("person_id = ?", (person_id,))
+        return self._drop(("template", "templates", "template_id", *of_person),
+                          ("credential", "credentials", "credential_id", *of_person),
+                          ("person", "people", "person_id", *of_person))
 
     def drop_template(self, template_id: str) -> bool:
-        with self.together():
-            return self._drop_where("template", "templates", "template_id", "template_id = ?", [template_id]) > 0
+        return self._drop(("template", "templates", "template_id", "template_id = ?", (template_id,)))
 
     def drop_credential(self, credential_id: str) -> bool:
-        with self.together():
-            return self._drop_where("credential", "credentials", "credential_id", "credential_id = ?",
-                                    [credential_id]) > 0
+        return self._drop(("credential", "credentials", "credential_id", "credential_id = ?", (credential_id,)))
 
     def drop_record(self, kind: str, key: str) -> bool:
-        with self.together():
-            return self._drop_where(kind, "records", "key", "kind = ? AND key = ?", [kind, key]) > 0
+        return self._drop((kind, "records", "key", "kind = ? AND key = ?", (kind, key)))
 
     def set_cursor(self, stream: str, epoch: str, seq: int, digest: bytes) -> None:
         """How far a stream has been applied; call it inside `together` with the records themselves."""
@@ -243,6 +242,18 @@ class CacheWriter(CacheReader):
 
     def _undrop(self, kind: str, key: str) -> None:
         self._db.execute("DELETE FROM drops WHERE kind = ? AND key = ?", [kind, key])
+
+    def _drop(self, *rows: tuple[str, str, str, str, Sequence[str]]) -> bool:
+        """Drop rows in one transaction; whether there were any of the last sort. A full disk costs the ballast: who
+        asks to be removed is removed."""
+        try:
+            with self.together():
+                return [self._drop_where(*row) for row in rows][-1] > 0
+        except DiskFull:
+            if self._writing or not self._ballast.release():
+                raise
+        with self.together():
+            return [self._drop_where(*row) for row in rows][-1] > 0
 
     def _drop_where(self, kind: str, table: str, key: str, where: str, values: Sequence[str]) -> int:
         with self.together() as generation:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from device.clock import Clock
 from device.errors import JournalBroken, StoreError
+from device.store import chain
 from device.store.journal import Journal
 from device.store.records import Entry, NewEntry
 from device.store.sqlite import Damaged
@@ -49,7 +50,11 @@ class JournalKeeper:
         return bool(self._waiting or self.lost or self.journal is None or self.journal.is_on_reserve)
 
     def append(self, entry: NewEntry) -> Entry | None:
-        """The stored entry; None where it waits in memory. Never raises for what the medium does."""
+        """The stored entry; None where it waits in memory. Never raises: the door goes on whatever the medium does.
+
+        Of an entry that no journal takes (see `chain.check_new`) only the fact is stored, and why.
+        """
+        entry = _sound(entry)
         if self._waiting or self.journal is None:
             self._keep(entry)
             return None
@@ -113,3 +118,12 @@ class JournalKeeper:
             self.journal = self._open()
         except StoreError as error:
             self._failed(error)
+
+
+def _sound(entry: NewEntry) -> NewEntry:
+    try:
+        chain.check_new(entry)
+    except StoreError as error:
+        log.error("an entry cannot be journalled: %s", error)
+        return NewEntry("fault", "journal_failed", None, (("refused", str(error)[:chain.MAX_TEXT]),))
+    return entry

@@ -153,13 +153,14 @@ def _rule_for(
     moment = _moment(rules.site, now)
     verdicts: dict[str, str] = {}
     for group in person.groups:
-        for rule in rules.by_group.get(group, ()):
+        for level in rules.by_group.get(group, ()):
+            rule = level.rule
             reason = verdicts.get(rule.schedule_id)
             if reason is None:
                 reason = verdicts[rule.schedule_id] = _schedule_verdict(rule.schedule_id, rules, moment)
             needs = frozenset[Method]()
             if not reason:
-                reason, needs = _method_verdict(rule, methods)
+                reason, needs = _method_verdict(level.combinations, methods)
             if not reason:
                 return rule, "", needs
             if _RANK.index(reason) > _RANK.index(best_reason):
@@ -186,12 +187,14 @@ def _schedule_verdict(schedule_id: str, rules: Rules, moment: LocalMoment | None
     return "" if is_active(schedule, moment) else "outside_schedule"
 
 
-def _method_verdict(rule: AccessRule, methods: frozenset[Method]) -> tuple[str, frozenset[Method]]:
+def _method_verdict(
+    combinations: tuple[frozenset[Method], ...], methods: frozenset[Method]
+) -> tuple[str, frozenset[Method]]:
     least: frozenset[Method] | None = None
-    for combination in rule.methods:
-        missing = frozenset(combination) - methods
-        if combination and not missing:
+    for combination in combinations:
+        if combination <= methods:
             return "", frozenset()
+        missing = combination - methods
         if len(missing) < len(combination) and (least is None or len(missing) < len(least)):
             least = missing
     return ("method_not_allowed", frozenset()) if least is None else ("more_needed", least)

@@ -77,23 +77,35 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A rule as this door uses it; any one of the combinations of methods suffices."""
+
+    rule: AccessRule
+    combinations: tuple[frozenset[Method], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Everything the site's administrator set, at one moment.
 
-    by_group and by_schedule are made from the rest: this door's rules by group, and schedules by id.
+    by_group and by_schedule are made from the rest: this door's levels by group, and schedules by id. Of rules of one
+    group that agree in schedule and methods the first is kept: it decides wherever a later one could.
     """
 
     rules: tuple[AccessRule, ...]
     schedules: tuple[Schedule, ...] = ()
     site: Site = Site()
-    by_group: Mapping[str, tuple[AccessRule, ...]] = field(init=False, repr=False, compare=False)
+    by_group: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
     by_schedule: Mapping[str, Schedule] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_group: dict[str, tuple[AccessRule, ...]] = {}
+        levels: dict[str, dict[tuple[str, tuple[frozenset[Method], ...]], Level]] = {}
         for rule in self.rules:
             if not rule.doors or self.site.door_id in rule.doors:
-                by_group[rule.group] = (*by_group.get(rule.group, ()), rule)
+                combinations = tuple(frozenset(methods) for methods in rule.methods if methods)
+                of_group = levels.setdefault(rule.group, {})
+                of_group.setdefault((rule.schedule_id, combinations), Level(rule, combinations))
+        by_group = {group: tuple(of_group.values()) for group, of_group in levels.items()}
         by_schedule = {schedule.schedule_id: schedule for schedule in (*self.schedules, ALWAYS)}
         object.__setattr__(self, "by_group", MappingProxyType(by_group))
         object.__setattr__(self, "by_schedule", MappingProxyType(by_schedule))
@@ -396,8 +408,8 @@ class Note:
 Effect = Union[Release, Secure, Signal, Note]
 
 __all__ = [
-    "AccessRule", "Answer", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed",
-    "ContactOpened", "CredentialShown", "Decided", "Decision", "Degraded", "DoorInput", "DoorState", "Effect",
-    "Fire", "LockKind", "Lockout", "Memory", "Method", "Mode", "Note", "Now", "Person", "Phase", "Release", "Rex",
+    "AccessRule", "Answer", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed", "ContactOpened",
+    "CredentialShown", "Decided", "Decision", "Degraded", "DoorInput", "DoorState", "Effect", "Fire", "Level",
+    "LockKind", "Lockout", "Memory", "Method", "Mode", "Note", "Now", "Person", "Phase", "Release", "Rex",
     "Rules", "Schedule", "Secure", "Shown", "Signal", "Site", "Tamper", "Tick", "Timing", "Try", "Verb",
 ]

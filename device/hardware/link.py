@@ -208,7 +208,7 @@ class HandRelay:
         self._clock = clock
         self._seq = 0
         self._fresh: list[Ack] = [self._coil.ready()]
-        self.history: list[Ack] = []
+        self.history: deque[Ack] = deque(maxlen=1000)
 
     def release(self, seconds: float) -> int:
         return self._order(self._clock.mono() + min(seconds, MOST_S))

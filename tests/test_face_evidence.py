@@ -124,7 +124,7 @@ frames = st.lists(st.one_of(
 ), max_size=20)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(frames, st.integers(1, 5), st.integers(0, 5), st.floats(0, 0.2))
 def test_nobody_is_known_against_the_rule(history, agree, more, margin):
     evidence = Evidence(agree, agree + more, margin)

@@ -53,7 +53,7 @@ def galleries(draw):
     return gallery_of_rows(rows, persons), probe
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(galleries(), st.integers(1, 12), st.floats(-1, 1))
 def test_every_search_agrees_with_brute_force(made, limit, least):
     gallery, probe = made
@@ -213,7 +213,7 @@ def test_a_hundred_thousand_bad_vectors_never_match():
     assert match.verify(gallery, vectors[0], person).score > 0.99
     for i, vector in enumerate(bad_vectors(rng, vectors[0], 100_000)):
         assert match.identify(gallery, vector) == match.Match()
-        if i % 5 == 0:  # 5 and 8 kinds have no common factor: every kind comes up
+        if i % 25 == 0:  # 25 and 8 kinds have no common factor: every kind comes up
             assert match.search(gallery, vector, 3) == []
             assert match.verify(gallery, vector, person) is None
             assert match.compare(vectors[0], vector) == match.compare(vector, vectors[0]) == -1.0

@@ -40,7 +40,7 @@ def has_points(card):
     return any(point.fmr >= 10 / each.impostor_comparisons for each in card for point in each.points)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(cards, budgets, sizes, sizes, sites)
 def test_the_threshold_never_falls_as_the_gallery_grows(card, fpir, one, other, site):
     assume(has_points(card))
@@ -48,7 +48,7 @@ def test_the_threshold_never_falls_as_the_gallery_grows(card, fpir, one, other, 
     assert threshold_for(card, fpir, small, site).score <= threshold_for(card, fpir, large, site).score
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(cards, budgets, budgets, sizes, sites)
 def test_the_threshold_never_falls_as_the_budget_shrinks(card, one, other, size, site):
     assume(has_points(card))
@@ -56,7 +56,7 @@ def test_the_threshold_never_falls_as_the_budget_shrinks(card, one, other, size,
     assert threshold_for(card, strict, size, site).score >= threshold_for(card, easy, size, site).score
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(cards, budgets, sizes, sites)
 def test_no_rate_is_stated_that_was_not_measured(card, fpir, size, site):
     assume(has_points(card))
@@ -70,7 +70,7 @@ def test_no_rate_is_stated_that_was_not_measured(card, fpir, size, site):
         assert min(measured) <= threshold.score <= max(measured)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None)
 @given(cards, populations(), budgets, sizes)
 def test_another_population_or_the_site_never_lowers_the_threshold(card, another, fpir, size):
     assume(has_points(card))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class SimsimdKernel:
     def __init__(self) -> None:
         import simsimd
 
-        self._dot = simsimd.dot
+        self._dot: Any = simsimd.dot  # its type stubs leave out int8
 
     def scan(self, rows: Int8s, probe: Int8s, out: Floats) -> None:
         self._dot(probe, rows, "int8", out=out, out_dtype="float32")

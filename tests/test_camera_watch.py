@@ -90,16 +90,6 @@ def test_each_fault_is_noticed_within_three_seconds_and_taken_back(fault: Camera
     assert stage.seconds_until(FINE, CameraState.FINE) <= 3.0
 
 
-@pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_hundred_faults_are_a_hundred_recoveries(fault: CameraState) -> None:
-    stage = Stage(5.0)
-    changes = []
-    for _ in range(100):
-        changes.append(list(stage.show(FINE, 1.5))[-1])
-        changes.append(list(stage.show(FAULTS[fault], 2.5))[-1])
-    assert changes == [CameraState.FINE, fault] * 100
-
-
 def test_a_still_empty_corridor_at_night_is_not_frozen() -> None:
     stage = Stage(5.0)
     night = noisy(SCENE * 0.2, 0.5)

@@ -222,7 +222,8 @@ class Terminal:
             if self._acknowledged is not None:
                 self._acknowledged(ack)
         if not self.relay.is_alive():
-            self._degrade("relay_lost", True)
+            if "relay_lost" not in self.gatekeeper.state.degraded:
+                self.gatekeeper.handle(Degraded(self.clock.mono(), "relay_lost", True))
             self.relay.restart()
 
     def _each_second(self) -> None:

@@ -87,11 +87,19 @@ class Gatekeeper:
             self.handle(arrival)
 
     def handle(self, event: DoorInput) -> None:
-        """Step the machine and carry out what it says."""
-        self.state, effects = step(self.state, event, self._timing)
+        """Step the machine and carry out what it says.
+
+        Where the journal must come first and cannot be written, nothing has happened: the old state stands, or a
+        renewal would carry out later what was refused now.
+        """
+        before = self.state
+        self.state, effects = step(before, event, self._timing)
         is_noted = True
         for effect in effects:
-            is_noted = self._perform(effect, is_noted)
+            if isinstance(effect, Release) and effect.only_if_noted and not is_noted:
+                self.state = before
+                return
+            is_noted = self._perform(effect) and is_noted
 
     def _sighted(self, sighting: Sighting) -> None:
         claim = claim_from(sighting)
@@ -100,23 +108,23 @@ class Gatekeeper:
         now = Now(self._clock.now(), self._clock.mono(), self._clock_quality())
         person = None if claim.person_id is None else self._person(claim.person_id)
         decision, self._memory = decide(claim, person, self._roster().rules, self._memory, now)
+        self.demand = decision.demand or Demand()
         self.handle(Decided(decision, now.mono))
         if decision.is_repeat:
             return
         for observer in self._observers:
             observer.decided(decision, now)
 
-    def _perform(self, effect: Effect, is_noted: bool) -> bool:
-        """Carry out one effect; whether everything so far that had to be written has been."""
+    def _perform(self, effect: Effect) -> bool:
+        """Carry out one effect; false where it had to be written and could not be."""
         if isinstance(effect, Release):
-            if is_noted or not effect.only_if_noted:
-                self._lock.release(effect.seconds)
+            self._lock.release(effect.seconds)
         elif isinstance(effect, Secure):
             self._lock.secure()
         elif isinstance(effect, Note):
-            return self._journal.append(effect.entry) is not None and is_noted
+            return self._journal.append(effect.entry) is not None
         elif isinstance(effect, Signal):
             self._signal(effect.reason)
             for observer in self._observers:
                 observer.signalled(effect.reason)
-        return is_noted
+        return True

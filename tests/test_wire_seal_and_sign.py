@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.wire.seal import GroupSeal, Opener, SealBroken, place, seal_to
-from sync.wire.sign import Signer, Verifier
+from device.errors import SealBroken
+from device.store.trust import Opener, Verifier, place
+from sync.wire.seal import GroupSeal, seal_to
+from sync.wire.sign import Signer
 
 
 def test_a_group_seal_opens_only_in_its_place_and_under_its_key() -> None:

@@ -1,39 +1,18 @@
-"""Bytes <-> messages: one versioned envelope, signed; nothing is parsed before its signature holds.
-
-    envelope = MessagePack map {v: 1, signer, signature, payload}
-    signature = Ed25519 over "door-v1 " + topic + NUL + payload
-
-The topic is part of what is signed: a message that is valid in one place is not valid in another.
-"""
+"""Bytes <-> messages. The envelope and its signature are `device.store.trust`'s, which doord checks for itself."""
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Meta
 
-from sync.wire.messages import AnyMessage, Id
-from sync.wire.sign import Signer, Verifier
+from device.store.trust import VERSION, Envelope, MessageRefused, Verifier, open_signed, signed_bytes
+from sync.wire.messages import AnyMessage
+from sync.wire.sign import Signer
 
-VERSION = 1
-MAX_BYTES = 2_000_000
 T = TypeVar("T")
 
-
-class MessageRefused(ValueError):
-    """Bytes from the network that are not a message for us; one line that says why."""
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    v: int
-    signer: Id
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
-    payload: Annotated[bytes, Meta(max_length=MAX_BYTES)]
-
-
 _encoder = msgspec.msgpack.Encoder()
-_envelopes = msgspec.msgpack.Decoder(Envelope)
 _messages = msgspec.msgpack.Decoder(AnyMessage)
 
 
@@ -45,32 +24,13 @@ def encode(message: AnyMessage, topic: str, signer: Signer) -> bytes:
 
 
 def decode(data: bytes, topic: str, verifier: Verifier) -> AnyMessage:
-    """The message in `data`, received on `topic`; MessageRefused where size, form, version or signature is wrong."""
-    envelope = open_envelope(data)
-    if not verifier.holds(envelope.signer, envelope.signature, signed_bytes(topic, envelope.payload)):
-        raise MessageRefused(f"{topic}: the signature does not hold")
+    """The message in `data`, received on `topic`; MessageRefused where anything about it is wrong."""
+    payload = open_signed(data, topic, verifier)
     try:
-        message: AnyMessage = _messages.decode(envelope.payload)
+        message: AnyMessage = _messages.decode(payload)
         return message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageRefused(f"{topic}: {error}") from None
-
-
-def open_envelope(data: bytes) -> Envelope:
-    """The envelope alone, unverified: for finding out whose key to verify with."""
-    if len(data) > MAX_BYTES:
-        raise MessageRefused(f"a message of {len(data)} bytes; at most {MAX_BYTES} are read")
-    try:
-        envelope = _envelopes.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MessageRefused(f"not an envelope: {error}") from None
-    if envelope.v != VERSION:
-        raise MessageRefused(f"envelope version {envelope.v}; this side speaks {VERSION}")
-    return envelope
-
-
-def signed_bytes(topic: str, payload: bytes) -> bytes:
-    return b"door-v1 " + topic.encode() + b"\0" + payload
 
 
 def encode_body(body: msgspec.Struct) -> bytes:

@@ -1,6 +1,6 @@
 """Every message between terminals and hub, as typed values.
 
-A message travels as the payload of a `Signed` envelope (see `codec`). What lies in a `bytes` field named `sealed`
+A message travels in a signed envelope (see `codec`). What lies in a `bytes` field named `sealed`
 is one of the sealed bodies below, encrypted for its receivers (see `seal`). Times are whole milliseconds since the
 Unix epoch, UTC. Digests and keys are raw bytes, ids are strings that `topics.checked` accepts or 32 hex digits.
 
@@ -14,18 +14,12 @@ from typing import Annotated, Literal, Union
 import msgspec
 from msgspec import Meta
 
-Id = Annotated[str, Meta(min_length=1, max_length=64)]
-Short = Annotated[str, Meta(max_length=200)]
-Count = Annotated[int, Meta(ge=0, le=2**62)]
+from device.store.orders import Body, Count, Desired, DesiredBody, Id, Message, Order, OrderBody, Short
+
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Body = Annotated[bytes, Meta(max_length=1_500_000)]
 Kind = Literal["person", "template", "credential", "rule", "schedule", "holiday", "pass", "area", "mode", "config",
                "key"]
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False, tag_field="type"):
-    """Common form: a map with a `type`; unknown fields of newer versions are passed over."""
 
 
 # --- hub -> terminal -------------------------------------------------------------------------------------
@@ -63,25 +57,6 @@ class Head(Message, frozen=True, kw_only=True, tag="head"):
     issued_ms: Count
 
 
-class Desired(Message, frozen=True, kw_only=True, tag="desired"):
-    """Which versions the terminal is to apply; the bodies travel in its own stream."""
-
-    terminal_id: Id
-    version: Count
-    sealed: Body  # DesiredBody, to the terminal
-
-
-class Order(Message, frozen=True, kw_only=True, tag="command"):
-    """A command: once, now, in this boot of the terminal, or never."""
-
-    terminal_id: Id
-    command_id: Id
-    boot_id: Id
-    issued_ms: Count
-    expires_ms: Count
-    sealed: Body  # OrderBody, to the terminal
-
-
 class Acked(Message, frozen=True, kw_only=True, tag="acked"):
     """Up to where the hub has stored the journal: the only licence to prune."""
 
@@ -89,6 +64,16 @@ class Acked(Message, frozen=True, kw_only=True, tag="acked"):
     journal_id: Id
     seq: Count
     issued_ms: Count
+
+
+class RangeHashes(Message, frozen=True, kw_only=True, tag="range_hashes"):
+    """The hub's 64 bucket hashes of each range that differed from the terminal's."""
+
+    terminal_id: Id
+    stream: Id
+    epoch: Id
+    seq: Count
+    ranges: Annotated[tuple[tuple[Count, tuple[Hash, ...]], ...], Meta(max_length=64)]
 
 
 class GroupKey(Message, frozen=True, kw_only=True, tag="group_key"):
@@ -147,17 +132,15 @@ class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
 
 
 class RepairRequest(Message, frozen=True, kw_only=True, tag="repair_request"):
-    """Equal cursors, unequal digests: these are the terminal's hashes, by ranges; the hub answers with what differs.
-
-    ranges   64 hashes, one per range
-    buckets  bucket number -> hash, for the ranges already known to differ
-    """
+    """Equal cursors, unequal digests. First the terminal's 64 range hashes, which the hub answers with RangeHashes;
+    then the numbers of the buckets that differ, which it answers with a page of the form "repair"."""
 
     terminal_id: Id
     stream: Id
     epoch: Id
     seq: Count
-    ranges: Annotated[tuple[Hash, ...], Meta(max_length=64)]
+    ranges: Annotated[tuple[Hash, ...], Meta(max_length=64)] = ()
+    buckets: Annotated[tuple[Count, ...], Meta(max_length=4096)] = ()
 
 
 class Receipt(Message, frozen=True, kw_only=True, tag="receipt"):
@@ -182,7 +165,8 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
 
 
 AnyMessage = Union[
-    Page, Head, Desired, Order, Acked, GroupKey, Report, Online, JournalPage, RepairRequest, Receipt, Answer
+    Page, Head, Desired, Order, Acked, RangeHashes, GroupKey, Report, Online, JournalPage, RepairRequest, Receipt,
+    Answer
 ]
 
 
@@ -219,27 +203,15 @@ class TemplateColumns(msgspec.Struct, frozen=True):
 
 
 class PageBody(msgspec.Struct, frozen=True):
-    """What a page carries: drops first, then puts in order, then the templates in columns."""
+    """What a page carries: drops first, then puts in order, then the templates in columns.
+
+    buckets  of a repair: the records carried are all that live in these buckets; whatever else is held there goes
+    """
 
     drops: tuple[Change, ...] = ()
     puts: tuple[Change, ...] = ()
     templates: tuple[TemplateColumns, ...] = ()
-
-
-class DesiredBody(msgspec.Struct, frozen=True):
-    """Modes and configuration versions that the terminal is to hold until told otherwise."""
-
-    mode: Literal["normal", "free", "lockdown"] = "normal"
-    mode_until_ms: Count | None = None
-    config_version: Count = 0
-
-
-class OrderBody(msgspec.Struct, frozen=True):
-    """What to do: release for some seconds, reset the alarm, reboot, start an update."""
-
-    verb: Literal["release", "reset", "reboot", "update", "report"]
-    seconds: Annotated[float, Meta(gt=0, le=60)] | None = None
-    argument: Short = ""
+    buckets: tuple[Count, ...] = ()
 
 
 class HealthBody(msgspec.Struct, frozen=True):

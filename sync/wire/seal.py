@@ -13,16 +13,13 @@ import hashlib
 import secrets
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+from device.errors import SealBroken
+from device.store.trust import SUITE
+
 _NONCE_BYTES = 12
-
-
-class SealBroken(ValueError):
-    """Sealed bytes that do not open: altered, of another place, or for another key."""
 
 
 class GroupSeal:
@@ -60,36 +57,6 @@ class GroupSeal:
         return f"GroupSeal({self.key_id})"
 
 
-class Opener:
-    """A private X25519 key: opens what was sealed to its public half."""
-
-    def __init__(self, private: bytes) -> None:
-        self._key = X25519PrivateKey.from_private_bytes(private)
-        self.public = self._key.public_key().public_bytes_raw()
-
-    @classmethod
-    def new(cls) -> Opener:
-        return cls(X25519PrivateKey.generate().private_bytes_raw())
-
-    def private_bytes(self) -> bytes:
-        """32 bytes, to be kept sealed."""
-        return self._key.private_bytes_raw()
-
-    def open(self, sealed: bytes, bound_to: bytes) -> bytes:
-        try:
-            return bytes(_SUITE.decrypt(sealed, self._key, bound_to))
-        except (InvalidTag, ValueError):
-            raise SealBroken("sealed bytes do not open under this key") from None
-
-    def __repr__(self) -> str:
-        return f"Opener({hashlib.sha256(self.public).hexdigest()[:16]})"
-
-
 def seal_to(public: bytes, plain: bytes, bound_to: bytes) -> bytes:
     """`plain`, readable by the holder of the private half of `public` only, and bound to one place."""
-    return bytes(_SUITE.encrypt(plain, X25519PublicKey.from_public_bytes(public), bound_to))
-
-
-def place(*parts: str | int) -> bytes:
-    """What a seal is bound to (site, stream, epoch, sequence, ...), without ambiguity."""
-    return b"".join(len(text := str(part).encode()).to_bytes(2, "big") + text for part in parts)
+    return bytes(SUITE.encrypt(plain, X25519PublicKey.from_public_bytes(public), bound_to))

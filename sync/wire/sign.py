@@ -1,17 +1,10 @@
-"""Ed25519 signatures: who said it. Keys are named by the first 16 hex digits of their SHA-256."""
+"""Ed25519 signatures: who said it. Verification is `device.store.trust`'s."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-
-def key_id_of(public: bytes) -> str:
-    """Name of a raw public key."""
-    return hashlib.sha256(public).hexdigest()[:16]
+from device.store.trust import key_id_of
 
 
 class Signer:
@@ -35,32 +28,3 @@ class Signer:
 
     def __repr__(self) -> str:
         return f"Signer({self.key_id})"
-
-
-class Verifier:
-    """The public keys that are trusted, by name."""
-
-    def __init__(self, publics: Mapping[str, bytes] | None = None) -> None:
-        self._keys: dict[str, Ed25519PublicKey] = {}
-        for public in (publics or {}).values():
-            self.trust(public)
-
-    def trust(self, public: bytes) -> str:
-        """Add a raw public key; its name."""
-        name = key_id_of(public)
-        self._keys[name] = Ed25519PublicKey.from_public_bytes(public)
-        return name
-
-    def forget(self, key_id: str) -> None:
-        self._keys.pop(key_id, None)
-
-    def holds(self, key_id: str, signature: bytes, data: bytes) -> bool:
-        """Whether `signature` over `data` is that of the trusted key `key_id`."""
-        key = self._keys.get(key_id)
-        if key is None:
-            return False
-        try:
-            key.verify(signature, data)
-        except InvalidSignature:
-            return False
-        return True

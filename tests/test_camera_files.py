@@ -94,6 +94,12 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str, cont
     assert "\n" not in str(caught.value)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clip.avi")
+    with pytest.raises(CameraLost, match="not an ordinary file"):
+        shown(tmp_path / "clip.avi")
+
+
 def test_the_decoder_makes_no_noise_of_its_own(tmp_path: Path) -> None:
     # In a process of its own: FFmpeg takes its log level from the first that uses it, here perhaps another test.
     (tmp_path / "text.avi").write_text("not a video " * 50)

@@ -60,8 +60,7 @@ class Playback:
 
     def read(self, timeout_s: float) -> Frame:
         if self._next is None:
-            assert self._end is not None  # noqa: S101 - either of the two is set by _take
-            raise self._end
+            raise self._end or ClipEnded(f"{self.description}: ended")
         picture, position = self._next
         mono = self._due(position, timeout_s) if self._paced else self._start + position
         frame = Frame(self._seq, mono, self._fit(picture))
@@ -134,6 +133,8 @@ def _ending(name: str, count: int, promised: float) -> CameraLost:
 
 
 def _check_clip(path: Path) -> None:
+    if not path.is_file():
+        raise CameraLost(f"{path.name}: not an ordinary file")
     try:
         with path.open("rb") as file:
             head = file.read(10)

@@ -39,7 +39,8 @@ class Pump:
     def __init__(self, description: str, opener: Callable[[], Capture], fit: Fit, clock: Clock) -> None:
         held = _held.get(description)
         if held is not None and held.is_alive():
-            raise CameraLost(f"{description}: its driver does not return from an earlier call; if this lasts, unplug the camera")
+            raise CameraLost(f"{description}: its driver does not return from an earlier call; if this lasts, "
+                             "unplug the camera")
         _held.pop(description, None)
         self.description = description
         self._opener = opener

@@ -2,9 +2,13 @@
 
 import dataclasses
 import logging
+import os
 import sqlite3
+import tempfile
 import traceback
+import warnings
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from device.errors import EnrolmentRefused, SealBroken, StoreError
 from device.store import cache_writer
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter, prepare_gallery
+from device.store.places import make_folders, places
 from device.store.records import ALWAYS, AccessRule, Credential, Method, Schedule
 from device.store.seal import Key
 
@@ -291,6 +296,45 @@ def test_a_reader_without_a_gallery_is_told_so(path):
 def test_a_reader_cannot_write(path, reader):
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._db.conn.execute("DELETE FROM people")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_another_account_of_the_group_reads_and_cannot_keep_the_writer_out():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        where = places({"DOOR_STATE": folder + "/state"})
+        before = os.umask(0o077)
+        make_folders(where)
+        where.root.chmod(0o711)
+        os.chown(where.gallery_db.parent, 12345, 23456)
+        os.umask(before)
+        in_child(lambda: enrolled(where.gallery_db, 3).close(), 12345)
+        in_child(lambda: read_and_close(where.gallery_db), 12346)
+        in_child(lambda: enrolled(where.gallery_db, 4).close(), 12345)
+        in_child(lambda: read_and_close(where.gallery_db), 12346)
+
+
+def read_and_close(path):
+    reader = CacheReader.open(path, KEY)
+    assert len(reader.columns(MODEL)) > 0
+    os._exit(0)  # dies without closing, as a killed doord does: its shared-memory file stays behind
+
+
+def in_child(action, account):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that numerical libraries keep
+        child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(23456)
+            os.setuid(account)
+            action()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_both_files_are_written_the_durable_way(writer):

@@ -110,3 +110,17 @@ def test_what_waits_is_written_when_the_keeper_closes(path, clock):
     journal = Journal.open(path, clock, BOOT)
     assert journal.head == 1
     journal.close()
+
+
+def test_trimming_keeps_the_capacity_and_all_that_is_not_acknowledged(path, clock):
+    keeper = keeper_of(path, clock)
+    for number in range(10):
+        keeper.append(release(number))
+    assert keeper.trim(acked=2, capacity=5) == 2
+    assert keeper.trim(acked=None, capacity=5) == 3
+    assert keeper.trim(acked=10, capacity=5) == 0
+    assert [entry.seq for entry in keeper.journal.entries()] == [6, 7, 8, 9, 10]
+    keeper.journal._db.conn.execute("DROP TABLE chain")
+    assert keeper.trim(acked=10, capacity=1) == 0
+    assert keeper.is_degraded
+    keeper.close()

@@ -14,7 +14,7 @@ from datetime import datetime
 from device.clock import Clock
 from device.errors import JournalBroken, StoreError
 from device.store import chain
-from device.store.journal import Journal
+from device.store.journal import CAPACITY, Journal
 from device.store.records import Entry, NewEntry
 from device.store.sqlite import Damaged
 
@@ -82,6 +82,16 @@ class JournalKeeper:
         if not self._waiting and self.journal is not None:
             self._recovered()
         return written
+
+    def trim(self, acked: int | None, capacity: int = CAPACITY) -> int:
+        """Prune what exceeds the capacity, as `Journal.surplus` has it; how many entries went. Call it every hour."""
+        if self.journal is None:
+            return 0
+        try:
+            return self.journal.prune(self.journal.surplus(acked, capacity))
+        except StoreError as error:
+            self._failed(error)
+            return 0
 
     def close(self) -> None:
         self.retry()

@@ -56,7 +56,11 @@ def diagnose(error: sqlite3.Error, path: Path) -> StoreError:
     for needle, kind, advice in _DIAGNOSES:
         if needle in text:
             return kind(f"{path}: {advice}")
-    return StoreError(f"{path}: {text}")
+    # SQLITE_CORRUPT and SQLITE_NOTADB come as plain DatabaseError, on Python 3.10 without a word where SQLite's own
+    # message quotes bytes of the file that are no text.
+    if type(error) is sqlite3.DatabaseError:
+        return Damaged(f"{path}: {_DAMAGED}")
+    return StoreError(f"{path}: {text.splitlines()[0] if text else 'cannot be used'}")
 
 
 _DAMAGED = "the file is damaged"

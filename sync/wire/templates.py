@@ -10,6 +10,7 @@ byte and to a millisecond, and the scale as the float32 that it is at rest. Numb
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -21,6 +22,7 @@ from sync.wire.messages import TemplateColumns
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
+_ID = re.compile(r"[0-9a-f]{32}")
 _U16 = struct.Struct("<H")
 _TAIL = struct.Struct("<fBQ")
 _WIDTHS = (("seqs", 8), ("template_ids", 16), ("person_ids", 16), ("scales", 4), ("qualities", 1), ("created", 8))
@@ -138,7 +140,7 @@ def _created_ms(template: Template) -> int:
 
 
 def _id(name: str) -> bytes:
-    raw = bytes.fromhex(name)
-    if len(raw) != 16 or raw.hex() != name:
+    raw = bytes.fromhex(name) if _ID.fullmatch(name) else b""
+    if not raw:
         raise ValueError(f"a template's and its person's id must be 32 lower-case hex digits, not {name[:40]!r}")
     return raw

@@ -64,6 +64,14 @@ def similarity(source: npt.NDArray[np.floating], target: npt.NDArray[np.floating
     return np.array([[a, -b, float(target_mean[0]) - a * x + b * y], [b, a, float(target_mean[1]) - b * x - a * y]])
 
 
+def inverse(matrix: Matrix, mesh: Floats) -> Floats:
+    """n×2 places in the chip of a mesh's landmarks, where matrix is the similarity from chip to frame."""
+    a, b = matrix[0, 0], matrix[1, 0]
+    back = np.array([[a, b], [-b, a]], np.float32) / np.float32(a * a + b * b)
+    places: Floats = (mesh[:, :2] - matrix[:, 2].astype(np.float32)) @ back.T
+    return places
+
+
 def warp(pixels: Pixels, matrix: Matrix, size: int, border: int) -> Pixels:
     """size×size picture whose pixel (u, v) shows the frame at matrix·(u, v, 1), both counted at pixel centres.
 

@@ -13,7 +13,10 @@ from device.face.types import Floats
 from device.frame import Pixels
 
 SIDE = 16
-LEAST_LIKENESS = 0.9
+LEAST_LIKENESS = 0.93
+"""From one frame to the next. Measured: two strangers reach it once in 40,000 (500 LFW faces, all pairs); faces that
+walk up or turn before a camera of 12.5 frames/s stay above .97 in 98 of 100 frames, but for one clip of quick turns.
+"""
 
 
 def glance(chip: Pixels) -> Floats:

@@ -31,7 +31,7 @@ class Motion:
 
         A change that all cells share (a lamp, the camera's own exposure) is none.
         """
-        samples = np.ascontiguousarray(pixels[STRIDE // 2::STRIDE, STRIDE // 2::STRIDE, 1])
+        samples = np.ascontiguousarray(pixels[::STRIDE, ::STRIDE, 1])
         rows, columns = samples.shape
         size = (max(columns // CELL, 1), max(rows // CELL, 1))
         cells = cv2.resize(samples, size, interpolation=cv2.INTER_AREA).astype(np.float32)

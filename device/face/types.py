@@ -56,7 +56,8 @@ class Quality:
     """Whether a face picture is fit for recognition, in the terms of ISO/IEC 29794-5.
 
     interocular_px  distance of the eye centres in pixels of the frame
-    sharpness       variance of the Laplacian over the aligned chip (grey levels squared)
+    sharpness       variance of the second derivative over the aligned chip, across or down, whichever is less
+                    (grey levels squared)
     yaw pitch roll  degrees; positive yaw = the subject looks to the image's right, pitch = up, roll = clockwise
     exposure        mean grey level of the face, 0..1; `contrast` its standard deviation, 0..1
     occlusion       region -> 0 (free) .. 1 (covered), for eyes, nose, mouth, chin, cheeks

@@ -46,6 +46,7 @@ from device.store.keeper import JournalKeeper
 from device.store.places import Places, is_linked, make_folders, places
 from device.store.records import Person
 from device.store.seal import Key, load_key
+from device.store.sqlite import InUse, sqlite_warning
 from device.threads import Latest, Worker
 from device.vision import Vision
 
@@ -169,6 +170,8 @@ class Terminal:
             self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
         self.journal.append(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
                                   rejected=roster.rejected))
+        if warning := sqlite_warning():
+            log.warning("%s", warning)
         if not len(roster.gallery):
             log.warning("nobody is enrolled: every face is refused")
 
@@ -310,7 +313,13 @@ def stop_on_signals(terminal: Terminal) -> None:
 
 def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
     """Make or mend the gallery on a stand-alone terminal; where there is a hub, door-syncd does that."""
-    return None if is_linked() else prepare_gallery(where.gallery_db, key, clock)
+    if is_linked():
+        return None
+    try:
+        return prepare_gallery(where.gallery_db, key, clock)
+    except InUse as error:  # doorctl is enrolling somebody: what is there is good enough to start with
+        log.warning("%s", error)
+        return None
 
 
 def _timing(config: Config) -> Timing:

@@ -1,0 +1,59 @@
+"""A door in a process of its own, to be killed: `python door_child.py RELAY_SOCKET PICTURE`.
+
+Shows the picture thirty times a second and writes a line for each release once everything it entails is done.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from device.app import Terminal
+from device.clock import SystemClock
+from device.config import parse_config
+from device.door.types import Decision, Now
+from device.frame import Frame, Pixels
+from device.store.places import places
+
+
+class Picture:
+    description = "a picture"
+    has_noise = False
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+        self._seq = 0
+
+    def read(self, timeout_s: float) -> Frame:
+        time.sleep(1 / 30)
+        self._seq += 1
+        return Frame(self._seq, time.monotonic(), self._pixels)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Says:
+    def decided(self, decision: Decision, at: Now) -> None:
+        sys.stdout.write(f"{'granted' if decision.granted else decision.reason}\n")
+        sys.stdout.flush()
+
+    def signalled(self, reason: str) -> None:
+        """Not needed here."""
+
+
+def main() -> None:
+    pixels = np.asarray(cv2.imread(sys.argv[2]), np.uint8)
+    config = parse_config({"door": {"lock": "strike", "release_s": 2.0}})
+    with Terminal(config, places(), SystemClock(), camera=lambda: Picture(pixels), observers=[Says()],
+                  relay_socket=Path(sys.argv[1])) as terminal:
+        terminal.start()
+        terminal.run()
+
+
+if __name__ == "__main__":
+    main()

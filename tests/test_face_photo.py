@@ -69,8 +69,8 @@ def test_grey_pictures_have_three_equal_channels() -> None:
 def test_one_bit_and_palette_pictures_are_read() -> None:
     image = Image.fromarray(RED_LEFT)
     assert close(decode_photo(saved(image.convert("P"), "PNG"), "a"), RED_LEFT[:, :, ::-1])
-    assert set(np.unique(decode_photo(saved(image.convert("L").point(lambda v: v * 9).convert("1"), "PNG"), "a"))) == {
-        0, 255}
+    two_tone = decode_photo(saved(image.convert("L").point(lambda value: value * 9).convert("1"), "PNG"), "a")
+    assert set(np.unique(two_tone)) == {0, 255}
 
 
 def test_sixteen_bit_grey_keeps_its_upper_bits() -> None:

@@ -103,15 +103,17 @@ class Finder:
 
     def find(self, pixels: Pixels) -> list[Face]:
         """Faces of the picture, best score first: the short range's where it is sure, else the full range's."""
-        return self.find_near(pixels) or self.full.find(pixels)
+        return self.find_near(pixels)[0] or self.full.find(pixels)
 
-    def find_near(self, pixels: Pixels) -> list[Face]:
-        """The faces of which the short range is sure; cheap."""
-        return [face for face in self.short.find(pixels) if face.score >= SURE]
+    def find_near(self, pixels: Pixels) -> tuple[list[Face], bool]:
+        """The faces of which the short range is sure, and whether it suspects more; cheap."""
+        found = self.short.find(pixels)
+        sure = [face for face in found if face.score >= SURE]
+        return sure, len(sure) < len(found)
 
     def survey(self, pixels: Pixels) -> list[Face]:
         """Faces of a still, small ones too: both ranges over the whole, the full range over halves of it."""
-        faces = self.find_near(pixels) + self.full.find(pixels)
+        faces = self.find_near(pixels)[0] + self.full.find(pixels)
         for left, top, side in tiles(pixels.shape[1], pixels.shape[0]):
             part = pixels[top:top + side, left:left + side]
             rows, columns = part.shape[:2]

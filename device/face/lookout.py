@@ -92,15 +92,18 @@ class Lookout:
             track.misses = 0 if track.track_id in owned else track.misses + 1
 
     def _find(self, pixels: Pixels, is_standby: bool) -> list[Face]:
-        """The short range; the full range too where that misses a tracked face, or now and then where it is empty."""
-        found = self._finder.find_near(pixels)
+        """The short range; the full range too where that suspects a face or misses a tracked one, and now and then
+        where it finds nothing."""
+        found, is_suspecting = self._finder.find_near(pixels)
+        self._empty_rounds = 0 if found else self._empty_rounds + 1
         if self.tracker.tracks:
             owners = {owner.track_id for owner in map(self.tracker.owner, found) if owner is not None}
             is_wanted = len(owners) < len(self.tracker.tracks)
         else:
-            self._empty_rounds = 0 if found else self._empty_rounds + 1
             is_wanted = not found and (is_standby or self._empty_rounds % self._cadence.full_every == 1)
-        return distinct(found + self._finder.full.find(pixels)) if is_wanted else found
+        if is_wanted or is_suspecting:
+            return distinct(found + self._finder.full.find(pixels))
+        return found
 
     def _take(self, frame: Frame, found: Face) -> Track | None:
         """The track that a detection belongs to: one that goes on, one found again, or a new one."""

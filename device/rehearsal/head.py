@@ -45,6 +45,7 @@ HAIR = ((182, 133), (176, 131), (171, 119), (160, 106), (154, 88), (153, 68), (1
 _CROWN_Z = 50.0
 _BACK = 62.0
 _OPEN_M = 0.023
+_FOLD_FALLS = 0.4  # of the gap between the lids
 _FACE_LAYER = 5
 _RINGS_LAYER = 3
 _MOUTH_LAYER = 4
@@ -183,14 +184,16 @@ def lids(mesh: Floats, scale: Scale) -> Part:
         edge = np.concatenate([outer, mesh[list(upper)], inner])
         bottom = np.concatenate([outer, mesh[list(lower)], inner])
         start, size = len(points) * 3 * len(top), len(top)
-        closed = edge + (bottom - edge) * np.float32(0.86)
-        middle = (top + closed) / 2 + np.array([0.0, 0.0, -2.0], np.float32)
+        # The last quarter is left to the sitter's own lashes, which come down with the lid's edge.
+        closed = edge + (bottom - edge) * np.float32(0.62)
+        fallen = top + (bottom - edge) * np.float32(_FOLD_FALLS)
+        middle = (fallen + closed) / 2 + np.array([0.0, 0.0, -2.0], np.float32)
         points.append(np.concatenate([top, top, top]))
-        moved.append(np.concatenate([top - top, middle - top, closed - top]))
-        skin = top[:, :2] + np.array([0.0, -1.2], np.float32)
-        texels.append(np.concatenate([skin + np.array([0.0, -3.2], np.float32),
-                                      skin + np.array([0.0, -1.6], np.float32), skin]))
-        dim.append(np.repeat(np.array([0.92, 0.86, 0.72], np.float32), size))
+        moved.append(np.concatenate([fallen - top, middle - top, closed - top]))
+        skin = top[:, :2]
+        texels.append(np.concatenate([skin, skin + np.array([0.0, -2.6], np.float32),
+                                      skin + np.array([0.0, -1.6], np.float32)]))
+        dim.append(np.repeat(np.array([1.0, 0.90, 0.66], np.float32), size))
         strip = band(3, size) + start
         triangles.append(strip if top[0, 0] < top[-1, 0] else strip[:, [0, 2, 1]])
     placed = scale.head(np.concatenate(points))
@@ -205,12 +208,13 @@ def lids(mesh: Floats, scale: Scale) -> Part:
 
 
 def _blink(points: Floats) -> Floats:
-    """Upper lids come down to just above the lower ones, which rise a little."""
+    """Upper lids come down on the lower ones, which rise a little; the fold above falls some of the way."""
     moved = np.zeros_like(points)
-    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+    for upper, lower, fold in zip(UPPER_LIDS, LOWER_LIDS, LID_FOLDS, strict=True):
         gap = points[list(lower)] - points[list(upper)]
-        moved[list(upper)] = 0.95 * gap
-        moved[list(lower)] = -0.04 * gap
+        moved[list(upper)] = 0.82 * gap
+        moved[list(lower)] = -0.15 * gap
+        moved[list(fold)] = _FOLD_FALLS * gap
     return moved
 
 

@@ -58,7 +58,8 @@ class People:
 
 def people_of(portrait_png: bytes, finder: Finder, landmarks: Landmarks) -> People:
     """The people in the portrait's file; PictureRefused where it shows no face."""
-    pixels = cv2.imdecode(np.frombuffer(portrait_png, np.uint8), cv2.IMREAD_COLOR)
+    data = np.frombuffer(portrait_png, np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if pixels is None:
         raise PictureRefused("the rehearsal's portrait cannot be decoded; delete the cached archive and build again")
     faces = [landmarks.of_face(pixels, found) for found in finder.find(pixels)]

@@ -1,9 +1,10 @@
 """Strangers: other heads made from the one portrait by published numbers, never picked by a recogniser's score.
 
 Eleven measures of a face are each moved by `STEP`, up or down, and the eleven strangers are the rows of the
-twelve-run design of Plackett and Burman (1946), so that any two of them differ in six measures. STEP is 18 %: about
-two and a half standard deviations, one being some 7 % of a facial measure among adults (distance of the inner eye
-corners: 31.4 ± 2.5 mm, or 8 %, in the pooled review PMC9029890). Colours of skin, hair and clothes go by the number.
+twelve-run design of Plackett and Burman (1946), so that any two of them differ in six measures. STEP is 24 %: three
+standard deviations, one being some 8 % of a facial measure among adults (distance of the inner eye corners: 31.4 ±
+2.5 mm in the pooled review PMC9029890). All have heavier brows than the sitter, those with an even number a beard;
+colours of skin, hair and clothes go by the number too.
 
 The measures, in the order of the columns: face_length (eyes to chin), jaw_width, cheek_width, eye_gap, eye_height,
 brow_height, nose_width, nose_length, nose_depth, mouth_width, lip_height. They are applied to the points of the head
@@ -22,7 +23,7 @@ from device.rehearsal.figure import Part
 from device.rehearsal.head import HAIR, OVAL
 from device.rehearsal.render import Floats
 
-STEP = 0.18
+STEP = 0.24
 
 FIRST_ROW = (1, 1, -1, 1, 1, 1, -1, -1, -1, 1, -1)
 """Plackett and Burman's generating row for twelve runs; each further row is it moved on by one."""
@@ -30,6 +31,11 @@ FIRST_ROW = (1, 1, -1, 1, 1, 1, -1, -1, -1, 1, -1)
 FRINGE = ((150, 0), (176, 100), (183, 92), (187, 80), (200, 79), (215, 80), (232, 82), (245, 85), (258, 89),
           (266, 96), (272, 110), (310, 0))
 """Outline in the portrait of the hair that hangs into the forehead."""
+
+BEARD = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 366, 401, 435,
+         416, 434, 432, 410, 322, 391, 393, 164, 167, 165, 92, 186, 212, 214, 192, 215, 177, 137)
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+"""Outlines of a full beard with moustache, and of the lips left out of it, as landmarks."""
 
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
 
@@ -53,12 +59,13 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """What is added to CIE L, a, b (OpenCV's 0..255) of skin and hair; hue steps (of 180) of clothes; brows 0..1."""
+    """Added to CIE L, a, b (OpenCV's 0..255) of skin and hair; hue steps (of 180) of clothes; brows, beard 0..1."""
 
     skin: tuple[int, int, int] = (0, 0, 0)
     hair: tuple[int, int, int] = (0, 0, 0)
     clothes: int = 0
     brows: float = 0.0
+    beard: float = 0.0
 
 
 _SKINS = ((-38, 4, 6), (-14, 8, 2), (6, -2, -1), (-24, 0, 8))
@@ -79,7 +86,7 @@ def measures(number: int) -> Measures:
 def colours(number: int) -> Colours:
     """Colours of stranger 1..11."""
     return Colours(_SKINS[number % len(_SKINS)], _HAIRS[number % len(_HAIRS)], 37 * number % 180,
-                   0.75 if number % 2 else 0.35)
+                   brows=0.75, beard=0.0 if number % 2 else 0.6)
 
 
 def reshaped(part: Part, mesh_m: Floats, wanted: Measures) -> Part:
@@ -183,6 +190,10 @@ def recoloured(portrait: Pixels, mesh: Floats, wanted: Colours) -> Pixels:
     lab += skin[..., None] * np.array(wanted.skin, np.float32) + hair[..., None] * np.array(wanted.hair, np.float32)
     coloured = cv2.cvtColor(np.clip(lab, 0, 255).astype(np.uint8), cv2.COLOR_LAB2BGR)
     coloured = _dressed(coloured, wanted.clothes)
+    hairy = _mask(size, [mesh[list(BEARD), :2]], 2.0) - _mask(size, [mesh[list(LIPS), :2]], 0.8)
+    stubble = np.random.default_rng(11).normal(1.0, 0.25, size).astype(np.float32)
+    growth = (np.clip(hairy, 0.0, 1.0) * np.clip(stubble, 0.4, 1.6) * wanted.beard)[..., None]
+    coloured = coloured * (1 - np.float32(0.8) * np.clip(growth, 0.0, 1.0))
     brows = np.zeros(size, np.uint8)
     for brow in BROWS:
         line = np.round(mesh[list(brow), :2] * 16).astype(np.int32)

@@ -97,7 +97,7 @@ def held_up(instrument: str, waved: bool = False, full_frame: bool = False, bend
     kind = INSTRUMENTS[instrument].kind
 
     def at(t: float) -> View:
-        pose = _waved(rest, t) if waved else rest
+        pose = _waved(rest, t, 0.25 if full_frame else 1.0) if waved else rest
         raised = max(0.0, 1.0 - t / 0.7)
         pose = replace(_trembling(pose, t, seed), y=pose.y + (0.0 if full_frame else 0.6 * raised**2))
         glare = 0.3 + (0.12 * sin(2 * pi * 0.7 * t) if waved else 0.0)
@@ -146,19 +146,21 @@ def _place(instrument: str, full_frame: bool) -> Pose:
     inner = made.width_m * (1 - 2 * made.margin)
     inner_height = made.height_m - 2 * made.margin * made.width_m
     z = inner * (_EYES_PX[2] / (right - left)) * _FOCAL_SHARE / FACE_SHARE
+    share = (_EYES_PX[1] - top) / (bottom - top)
     if full_frame:
-        z = inner * _FOCAL_SHARE * 0.94
+        # Both a 16:9 and a 4:3 picture lie inside what is shown, with some room to tremble.
+        z = min(inner, inner_height * 2 * min(share, 1 - share) * 4 / 3) * _FOCAL_SHARE * 0.85
     return Pose(
         x=(0.0 if full_frame else 0.5 - (_EYES_PX[0] - left) / (right - left)) * inner,
-        y=(0.5 - (_EYES_PX[1] - top) / (bottom - top)) * inner_height,
+        y=(0.5 - share) * inner_height,
         z=z)
 
 
-def _waved(rest: Pose, t: float) -> Pose:
+def _waved(rest: Pose, t: float, share: float) -> Pose:
     return replace(
-        rest, x=rest.x + 0.07 * rest.z * sin(2 * pi * 0.55 * t), yaw=20.0 * sin(2 * pi * 0.5 * t),
-        pitch=9.0 * sin(2 * pi * 0.8 * t + 1.0), roll=6.0 * sin(2 * pi * 0.35 * t),
-        z=rest.z * (1.0 + 0.08 * sin(2 * pi * 0.3 * t)))
+        rest, x=rest.x + share * 0.07 * rest.z * sin(2 * pi * 0.55 * t), yaw=share * 20.0 * sin(2 * pi * 0.5 * t),
+        pitch=share * 9.0 * sin(2 * pi * 0.8 * t + 1.0), roll=share * 6.0 * sin(2 * pi * 0.35 * t),
+        z=rest.z * (1.0 + share * 0.08 * sin(2 * pi * 0.3 * t)))
 
 
 def _trembling(pose: Pose, t: float, seed: int) -> Pose:
@@ -176,7 +178,7 @@ def _all() -> dict[str, Scene]:
         walks_up(name="enrolled_walks_up"),
         walks_up(STRANGER, name="stranger_walks_up", seed=2),
         *(walks_up(light=light, name=f"enrolled_{word}", seed=seed) for seed, (word, light) in enumerate(lights, 4)),
-        together(stands(SITTER, Pose(x=-0.20, z=1.0)), stands(STRANGER, Pose(x=0.22, z=1.1), seed=2),
+        together(stands(SITTER, Pose(x=-0.22, z=0.85)), stands(STRANGER, Pose(x=0.22, z=0.9), seed=2),
                  name="two_people"),
         held_up("print-a4", name="print_attack"),
         held_up("print-a4", waved=True, name="print_waved"),

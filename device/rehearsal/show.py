@@ -86,7 +86,7 @@ class _Show:
             self._people = people_of(portrait(), terminal.models.finder, terminal.models.landmarks)
             self._photo = enrolment_photo(self._people)
             camera = self._config.camera
-            self._camera = RehearsalCamera(Stage(self._people, (camera.height, camera.width)), empty(), camera.fps,
+            self._camera = RehearsalCamera(Stage(self._people, (camera.width, camera.height)), empty(), camera.fps,
                                            self._clock)
             stop_on_signals(terminal)
             terminal.start()

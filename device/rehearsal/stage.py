@@ -38,7 +38,7 @@ class View:
 
 
 class Stage:
-    """Renders views at one picture size. The same view, number and seed give the same pixels.
+    """Renders views at one picture size (width, height). The same view, number and seed give the same pixels.
 
     Used on one thread at a time; textures are made at their first use (`prepare` makes them beforehand).
     """

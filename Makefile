@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench
+.PHONY: help run test check pins bench docs
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,3 +28,6 @@ bench: ## speed of every stage, beside its alternatives, on this machine
 
 pins: ## write requirements/*.txt anew from pyproject.toml
 	@$(PYTHON) firmware_scripts/pins
+
+docs: ## write the generated parts of the READMEs anew
+	DOOR_WRITE_DOCS=1 $(BIN)/pytest tests/test_docs.py -k generated

@@ -124,6 +124,16 @@ class GraphWriter:
         axis = self._constant(np.array([len(x.shape) - 1], np.int32))
         return self._emit("SUM", [x, axis], (*x.shape[:-1], 1), "ReducerOptions", options)
 
+    def logistic(self, x: Tensor) -> Tensor:
+        """LOGISTIC, the sigmoid of each value."""
+        return self._emit("LOGISTIC", [x], x.shape)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        """SOFTMAX over the last axis."""
+        options = self._schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return self._emit("SOFTMAX", [x], x.shape, "SoftmaxOptions", options)
+
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         _require(math.prod(shape) == math.prod(x.shape), "reshape", x.shape, shape)
         options = self._schema.ReshapeOptionsT()

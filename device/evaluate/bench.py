@@ -1,0 +1,143 @@
+"""The terminal's speed and appetite on this machine, one key per figure: `doorctl bench` and `make bench`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from device.face.card import Card
+from device.face.runtime import runtime_name
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured."""
+
+    frames: int
+    rounds: int
+    seconds: float
+    sizes: tuple[int, ...]
+    templates: int
+
+
+FULL = Effort(frames=120, rounds=50, seconds=20.0, sizes=(1_000, 10_000, 100_000, 1_000_000), templates=100_000)
+QUICK = Effort(frames=30, rounds=10, seconds=3.0, sizes=(1_000, 10_000), templates=1_000)
+
+SECTIONS = ("pipeline", "match", "decision", "idle", "start")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: a figure, what it is compared with, and what it ought to be on two desktop cores."""
+
+    what: str
+    value: str
+    beside: str
+    wanted: str
+
+
+def bench(card: Card, effort: Effort, only: tuple[str, ...] = SECTIONS,
+          tell: Callable[[str], None] = lambda section: None) -> Figures:
+    """All figures of the wanted sections, in the order of `SECTIONS`."""
+    figures: Figures = {"model_id": card.model_id, "runtime": runtime_name(), "machine": platform.machine(),
+                        "cores": os.cpu_count(), "python": platform.python_version()}
+    vision = _Vision(card)
+    for section in SECTIONS:
+        if section in only:
+            tell(section)
+            figures |= _measured(section, card, effort, vision)
+    return figures
+
+
+class _Vision:
+    """The vision benchmark, made when it is first needed."""
+
+    def __init__(self, card: Card) -> None:
+        self._card = card
+        self._made: Any = None
+
+    def get(self) -> Any:
+        from device.evaluate.bench_vision import VisionBench
+
+        self._made = self._made or VisionBench(self._card)
+        return self._made
+
+
+def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figures:
+    if section == "pipeline":
+        figures: Figures = vision.get().networks(effort.rounds) | vision.get().pipeline(effort.frames)
+        return figures
+    if section == "match":
+        from device.evaluate.bench_match import bench_match
+
+        return bench_match(effort.sizes, card.recogniser.dimensions)
+    if section == "start":
+        from device.evaluate.bench_start import bench_start
+
+        return bench_start(card, effort.templates)
+    measured: Figures = getattr(vision.get(), section)(effort.seconds)
+    return measured
+
+
+def table(figures: Figures) -> list[str]:
+    """The figures as lines of a table, with what the design asks for."""
+    rows = [row for make in (_pipeline_rows, _match_rows, _other_rows) for row in make(figures)]
+    widths = [max(len(getattr(row, name)) for row in (*rows, _HEAD)) for name in ("what", "value", "beside")]
+    return [f"{row.what:<{widths[0]}}  {row.value:>{widths[1]}}  {row.beside:<{widths[2]}}  {row.wanted}".rstrip()
+            for row in (_HEAD, *rows)]
+
+
+_HEAD = Row("figure", "here", "beside", "wanted")
+
+
+def _pipeline_rows(f: Figures) -> list[Row]:
+    if "pipeline_ms" not in f:
+        return []
+    rows = [Row(f"network {name}", f"{ms:.2f} ms", "", "") for name, ms in f["network_ms"].items()]
+    rows += [Row(f"stage {name}", f"{ms:.2f} ms", "", "") for name, ms in f["stage_ms"].items()]
+    rows.append(Row("pipeline, one face, all stages", f"{f['pipeline_ms']:.2f} ms",
+                    f"networks alone {f['pipeline_networks_ms']:.2f} ms, ratio {f['pipeline_ratio']:.2f}", "<= 1.25"))
+    rows.append(Row("mean of all frames of a visit", f"{f['visit_ms_per_frame']:.2f} ms",
+                    f"ratio {f['visit_ratio']:.2f}", ""))
+    return rows
+
+
+def _match_rows(f: Figures) -> list[Row]:
+    rows = []
+    for key in f:
+        if not (key.startswith("search_") and key.endswith("_identical_to_brute_force")):
+            continue
+        name = key.removesuffix("_identical_to_brute_force")
+        size = int(name.split("_")[1])
+        label = f"1:{size:,} exact, {f['search_dimensions']}-D, {f['search_kernel']}"
+        if f[f"{name}_ms"] is None:
+            rows.append(Row(label, "-", "not enough memory", ""))
+            continue
+        wanted = {100_000: "ratio <= 0.8", 1_000_000: "<= 12 ms"}.get(size, "")
+        rows.append(Row(label, f"{f[f'{name}_ms']:.2f} ms",
+                        f"one read {f[f'{name}_read_ms']:.2f} ms, ratio {f[f'{name}_ratio_to_read']:.2f}; numpy "
+                        f"{f[f'{name}_numpy_ms']:.2f} ms, ratio {f[f'{name}_numpy_ratio_to_read']:.2f}; top-1 equal "
+                        f"{f[key]}", wanted))
+    return rows
+
+
+def _other_rows(f: Figures) -> list[Row]:
+    rows = []
+    if "decision_age_max_ms" in f:
+        rows.append(Row("age of a frame at the decision, 1280x720, 30/s", f"{f['decision_age_max_ms']:.0f} ms",
+                        f"the oldest; p95 {f['decision_age_p95_ms']:.0f} ms, {f['decision_frames_dropped']} of "
+                        f"{f['decision_frames'] + f['decision_frames_dropped']} frames dropped", "<= 100 ms"))
+    if "idle_core_share" in f:
+        rows.append(Row("empty scene, 30/s", f"{f['idle_core_share']:.1%} of a core",
+                        f"with JPEG decoding {f['idle_core_share_with_jpeg']:.1%}", "<= 10 %"))
+    if "start_s" in f:
+        rows.append(Row(f"doord with {f['start_templates']:,} templates: able to release", f"{f['start_s']:.2f} s",
+                        f"of which its own {f['start_in_doord_s']:.2f} s", "<= 3 s"))
+        rows.append(Row(f"doord with {f['start_templates']:,} templates: memory", f"{f['memory_mb']:.0f} MB", "",
+                        "<= 250 MB"))
+    return rows

@@ -1,0 +1,103 @@
+"""Frames to measure speed with: the rehearsal's scenes, rendered beforehand, and networks that note their runs.
+
+A frame is kept as the JPEG that a USB camera would send, so that a camera's thread has a camera's work, or as
+pixels. Called by the benchmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device.face.align import Aligner
+from device.face.card import Card
+from device.face.detect import Finder
+from device.face.extract import Extractor
+from device.face.landmarks import Landmarks
+from device.face.models import Models
+from device.face.portrait import Examiner
+from device.face.quality import ENROLMENT
+from device.face.runtime import Network
+from device.face.types import Floats
+from device.frame import Frame, Pixels
+from device.packs.archives import portrait
+from device.rehearsal.people import People, people_of
+from device.rehearsal.scenes import Scene
+from device.rehearsal.stage import Stage, enrolment_photo
+
+FPS = 30.0
+SIZE = (1280, 720)
+
+
+class Noted(Network):
+    """A network that notes each of its runs in `runs`, so that they can be repeated without what is around them."""
+
+    runs: list[tuple[Noted, Floats]] | None = None
+
+    def run(self, values: Floats) -> list[Floats]:
+        if self.runs is not None:
+            self.runs.append((self, values.copy()))
+        return super().run(values)
+
+    def bare(self, values: Floats) -> None:
+        """The run alone."""
+        super().run(values)
+
+
+@dataclass(slots=True)
+class NotedModels:
+    """The stages of a pack whose networks all note their runs in one list."""
+
+    models: Models
+    networks: tuple[Noted, ...]
+
+    def note(self) -> list[tuple[Noted, Floats]]:
+        """A fresh list, into which all runs go from now on."""
+        runs: list[tuple[Noted, Floats]] = []
+        for network in self.networks:
+            network.runs = runs
+        return runs
+
+    def stop(self) -> None:
+        for network in self.networks:
+            network.runs = None
+
+
+def noted_models(card: Card) -> NotedModels:
+    """The pack's networks as `Models.load` loads them, noting their runs."""
+    short, full, mesh, recogniser = (Noted(card.path(role)) for role in
+                                     ("detector_short", "detector_full", "mesh", "recogniser"))
+    models = Models(card, Finder(short, full), Landmarks(mesh), Aligner(card.recogniser),
+                    Extractor(recogniser, card.recogniser))
+    return NotedModels(models, (short, full, mesh, recogniser))
+
+
+def rehearsal_people(models: Models) -> People:
+    """The people of the rehearsal."""
+    return people_of(portrait(), models.finder, models.landmarks)
+
+
+def sitter_vector(people: People, models: Models) -> Floats:
+    """The probe of the sitter's enrolment photo."""
+    return Examiner(models, ENROLMENT).one(enrolment_photo(people), "the rehearsal's enrolment photo").vector
+
+
+def rendered(people: People, scene: Scene, begin_s: float, frames: int) -> list[Pixels]:
+    """So many frames of a scene at 1280×720, 30 a second, from `begin_s` on; each H×W×3 BGR, read-only."""
+    stage = Stage(people, SIZE)
+    return [stage.render(scene.at(begin_s + number / FPS), number) for number in range(frames)]
+
+
+def as_jpeg(pictures: list[Pixels]) -> list[Pixels]:
+    """The same as JPEG bytes of quality 90, as a USB camera sends them."""
+    return [np.frombuffer(cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, 90))[1].tobytes(), np.uint8)
+            for picture in pictures]
+
+
+def frame_of(jpeg: Pixels, seq: int, mono: float) -> Frame:
+    """The decoded frame."""
+    pixels = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    assert pixels is not None, "a JPEG made here decodes"  # noqa: S101
+    return Frame(seq, mono, np.asarray(pixels, np.uint8))

@@ -23,7 +23,7 @@ EYES = (33, 263)
 """Outer corners, image left and image right."""
 
 _MARGIN = 1.5
-_KEYPOINTS = ((33, 133), (362, 263), (1, 1), (13, 14), (234, 234), (454, 454))
+_FIRST, _SECOND = np.array([(33, 133), (362, 263), (1, 1), (13, 14), (234, 234), (454, 454)]).T
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +84,23 @@ def roi_of_mesh(mesh: Floats) -> Roi:
     across = mesh[EYES[1], :2] - mesh[EYES[0], :2]
     angle = atan2(float(across[1]), float(across[0]))
     c, s = cos(angle), sin(angle)
-    turned = mesh[:, :2] @ np.array([[c, -s], [s, c]], np.float32)
-    low, high = turned.min(axis=0), turned.max(axis=0)
-    x, y = ((low + high) / 2).tolist()
-    return Roi(c * x - s * y, s * x + c * y, _MARGIN * float((high - low).max()), angle)
+    box = bounds(mesh[:, :2] @ np.array([[c, -s], [s, c]], np.float32))
+    x, y = box.left + box.width / 2, box.top + box.height / 2
+    return Roi(c * x - s * y, s * x + c * y, _MARGIN * max(box.width, box.height), angle)
 
 
 def bounds(mesh: Floats) -> Box:
     """The upright rectangle around a mesh."""
-    (left, top), (right, bottom) = mesh[:, :2].min(axis=0).tolist(), mesh[:, :2].max(axis=0).tolist()
-    return Box(left, top, right - left, bottom - top)
+    # Column by column: numpy takes six times as long for both at once.
+    x, y = mesh[:, 0], mesh[:, 1]
+    left, top = float(x.min()), float(y.min())
+    return Box(left, top, float(x.max()) - left, float(y.max()) - top)
 
 
 def keypoints(mesh: Floats) -> Floats:
     """The detector's six keypoints, read off a mesh."""
-    return np.array([(mesh[a, :2] + mesh[b, :2]) / 2 for a, b in _KEYPOINTS], np.float32)
+    points: Floats = (mesh[_FIRST, :2] + mesh[_SECOND, :2]) * np.float32(0.5)
+    return points
 
 
 def interocular_px(mesh: Floats) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from device.face.detect import distinct
+from device.face.detect import Halves, distinct
 from device.face.landmarks import LEAST_PRESENCE, roi_of_mesh
 from device.face.models import Models
 from device.face.motion import Motion
@@ -94,7 +94,8 @@ class Lookout:
     def _find(self, pixels: Pixels, is_standby: bool) -> list[Face]:
         """The short range; the full range too where that suspects a face or misses a tracked one, and now and then
         where it finds nothing."""
-        found, is_suspecting = self._finder.find_near(pixels)
+        halves = Halves(pixels)
+        found, is_suspecting = self._finder.find_near(pixels, halves)
         self._empty_rounds = 0 if found else self._empty_rounds + 1
         if self.tracker.tracks:
             owners = {owner.track_id for owner in map(self.tracker.owner, found) if owner is not None}
@@ -102,7 +103,7 @@ class Lookout:
         else:
             is_wanted = not found and (is_standby or self._empty_rounds % self._cadence.full_every == 1)
         if is_wanted or is_suspecting:
-            return distinct(found + self._finder.full.find(pixels))
+            return distinct(found + self._finder.full.find(pixels, halves))
         return found
 
     def _take(self, frame: Frame, found: Face) -> Track | None:

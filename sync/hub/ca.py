@@ -25,7 +25,7 @@ from sync.wire.topics import checked
 TERMINAL_LIFE = timedelta(days=90)
 SERVER_LIFE = timedelta(days=398)  # what browsers accept at most, should a page be served with it
 AUTHORITY_LIFE = timedelta(days=30 * 365)
-CRL_LIFE = timedelta(days=3650)  # a list that runs out would lock every terminal out; a new one is written at each change
+CRL_LIFE = timedelta(days=3650)  # one that runs out would lock every terminal out; each change writes a new one
 
 # A terminal that lost its clock wakes in 1970: what it checks servers by must hold then, or it never gets the time.
 _ALWAYS = datetime(1970, 1, 1, tzinfo=timezone.utc)

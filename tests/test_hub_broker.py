@@ -1,0 +1,217 @@
+"""A real Mosquitto under the configuration and access list that follow from the table of topics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from broker import SITE, PrivateBroker
+
+from device.clock import SystemClock
+from sync.hub.broker import Broker, BrokerMissing
+from sync.hub.broker_config import Files, emqx_acl, emqx_config, mosquitto_acl, mosquitto_config
+from sync.hub.ca import Authority, serial_of
+from sync.wire.topics import COMMAND, GROUP_PAGES, JOURNAL, PAGES, REPORT, TOPICS, Writer
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    made = PrivateBroker(tmp_path_factory.mktemp("broker"), {"t1": ("staff",), "t2": ("guests",)})
+    yield made
+    made.stop()
+
+
+def test_nobody_connects_without_a_certificate_of_this_authority(broker: PrivateBroker) -> None:
+    stranger = Authority.new(SITE, SystemClock()).client("t1")
+    for issued in (None, stranger):
+        try:
+            client = broker.client(issued)
+        except (ssl.SSLError, ConnectionError):
+            continue  # refused at once
+        assert not client.connected.wait(1)
+        client.close()
+
+
+def test_a_terminal_writes_and_reads_its_own_topics_and_its_groups_and_nothing_else(broker: PrivateBroker) -> None:
+    hub, one = broker.client(broker.hub()), broker.client(broker.terminal("t1"))
+    assert hub.connected.wait(5)
+    assert one.connected.wait(5)
+    hub.subscribe(f"door/v1/{SITE}/terminal/+/+", "#")
+    one.subscribe("door/#", "#", *(topic.everywhere(SITE) for topic in TOPICS))
+    for topic in TOPICS:
+        for owner in ("t1", "t2", "staff", "guests"):
+            one.publish(topic.of(SITE, owner), b"one")
+            hub.publish(topic.of(SITE, owner), b"hub")
+    one.publish(REPORT.of("other", "t1"), b"one")
+    one.publish(REPORT.of(SITE, "t1"), b"last")
+    hub.publish(PAGES.of(SITE, "t1"), b"last")
+    wait_for_last(hub)
+    wait_for_last(one)
+    heard = {(topic, data) for topic, data in hub.received if data == b"one"}
+    assert heard == {(topic.of(SITE, "t1"), b"one") for topic in TOPICS
+                     if topic.writer is Writer.TERMINAL and topic.scope == "terminal"}
+    heard = {topic for topic, data in one.received if data == b"hub"}
+    expected = {topic.of(SITE, "t1") for topic in TOPICS if topic.scope == "terminal" and topic.writer is Writer.HUB}
+    expected |= {topic.of(SITE, "staff") for topic in TOPICS if topic.scope == "group"}
+    assert heard == expected
+    hub.close()
+    one.close()
+
+
+def test_a_new_group_is_readable_after_a_reload_without_a_new_connection(broker: PrivateBroker) -> None:
+    hub, one = broker.client(broker.hub()), broker.client(broker.terminal("t3"))
+    assert one.connected.wait(5)
+    one.subscribe(GROUP_PAGES.of(SITE, "staff"))
+    hub.publish(GROUP_PAGES.of(SITE, "staff"), b"before")
+    broker.allow({"t3": ("staff",)})
+    deadline = time.monotonic() + 5
+    while not one.received and time.monotonic() < deadline:
+        hub.publish(GROUP_PAGES.of(SITE, "staff"), b"after")
+        time.sleep(0.05)
+    assert one.received[0][1] == b"after"
+    broker.allow({"t1": ("staff",), "t2": ("guests",)})
+    hub.close()
+    one.close()
+
+
+def test_a_revoked_terminal_cannot_come_back_after_a_reload(broker: PrivateBroker) -> None:
+    issued = broker.terminal("t4")
+    client = broker.client(issued)
+    assert client.connected.wait(5)
+    since = datetime.now(timezone.utc)
+    broker.broker.files.revoked.write_bytes(broker.authority.revocations([(serial_of(issued.certificate), since)]))
+    broker.broker.reload()
+    client.close()
+    time.sleep(0.3)
+    try:
+        again = broker.client(issued)
+    except (ssl.SSLError, ConnectionError):
+        pass
+    else:
+        assert not again.connected.wait(1)
+        again.close()
+    other = broker.client(broker.terminal("t5"))
+    assert other.connected.wait(5)
+    other.close()
+
+
+def test_messages_for_an_absent_terminal_wait_beyond_mosquittos_stock_thousand(broker: PrivateBroker) -> None:
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    issued = broker.terminal("t6")
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+
+    def connect(on_message) -> mqtt.Client:  # type: ignore[no-untyped-def]
+        from broker import CallbackAPIVersion, context_of
+
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, "t6", protocol=mqtt.MQTTv5)
+        client.tls_set_context(context_of(broker, issued))
+        client.on_connect = lambda *_: client.subscribe(PAGES.of(SITE, "t6"), 1)
+        client.on_subscribe = lambda *_: subscribed.append(1)
+        client.on_message = on_message
+        client.connect("127.0.0.1", broker.port, clean_start=False, properties=properties)
+        client.loop_start()
+        return client
+
+    subscribed: list[int] = []
+    got: list[bytes] = []
+    client = connect(lambda *_: None)
+    wait_until(lambda: bool(subscribed))
+    client.disconnect()
+    client.loop_stop()
+    hub = broker.client(broker.hub())
+    for number in range(3000):
+        last = hub.mqtt.publish(PAGES.of(SITE, "t6"), str(number).encode(), 1)
+    last.wait_for_publish(20)
+    client = connect(lambda c, u, message: got.append(message.payload))
+    wait_until(lambda: len(got) >= 3000, 20)
+    assert got == [str(number).encode() for number in range(3000)]
+    client.disconnect()
+    client.loop_stop()
+    hub.close()
+
+
+def test_a_killed_broker_is_started_again_on_the_same_port(tmp_path: Path) -> None:
+    broker = PrivateBroker(tmp_path)
+    pid = broker.broker.pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: broker.broker.pid not in (None, pid))
+    wait_until(lambda: connects(broker))
+    assert broker.broker.restarts == 1
+    port = broker.port
+    broker.stop()
+    assert Broker(tmp_path / "broker", SystemClock()).port == port
+
+
+def test_a_broker_left_behind_by_a_killed_hub_is_replaced(tmp_path: Path) -> None:
+    left = PrivateBroker(tmp_path)
+    left.broker._keeper.stop()
+    again = Broker(tmp_path / "broker", SystemClock())
+    again.start()
+    assert left.broker._process.wait(5) == 0
+    assert again.pid is not None
+    again.stop()
+
+
+def test_a_broker_that_cannot_start_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BrokerMissing, match="mosquitto did not start") as caught:
+        Broker(tmp_path, SystemClock()).start()
+    assert "\n" not in str(caught.value)
+
+
+def test_mosquittos_configuration_never_lets_anyone_in_unencrypted_or_unnamed(tmp_path: Path) -> None:
+    lines = mosquitto_config(Files(tmp_path), 8883).splitlines()
+    assert [line for line in lines if line.startswith("listener")] == ["listener 8883"]
+    for line in ("require_certificate true", "use_identity_as_username true", "allow_anonymous false",
+                 "tls_version tlsv1.2", "max_queued_messages 100000"):
+        assert line in lines
+
+
+def test_both_access_lists_name_every_topic_of_the_table(tmp_path: Path) -> None:
+    groups = {"t1": ("staff",), "t2": ()}
+    acl, emqx = mosquitto_acl(SITE, groups), emqx_acl(SITE, groups)
+    assert f"pattern read door/v1/{SITE}/terminal/%u/command" in acl
+    assert f"pattern write door/v1/{SITE}/terminal/%u/journal" in acl
+    assert f"topic write {COMMAND.everywhere(SITE)}" in acl
+    assert f"topic read {JOURNAL.everywhere(SITE)}" in acl
+    assert f'{{allow, all, publish, ["door/v1/{SITE}/terminal/${{username}}/journal"]}}.' in emqx
+    assert f'{{allow, {{username, "t1"}}, subscribe, ["door/v1/{SITE}/group/staff/pages", ' \
+           f'"door/v1/{SITE}/group/staff/head"]}}.' in emqx
+    assert emqx.endswith("{deny, all}.\n")
+    assert '"t2"' not in emqx
+    assert "verify_peer" in emqx_config(Files(tmp_path), 8883)
+
+
+def test_a_terminal_id_that_could_widen_a_topic_is_refused() -> None:
+    for name in ("+", "#", "a/b", "a\nuser hub", ""):
+        with pytest.raises(ValueError, match="cannot be"):
+            mosquitto_acl(SITE, {name: ("staff",)})
+
+
+def wait_for_last(client) -> None:  # type: ignore[no-untyped-def]
+    wait_until(lambda: any(data == b"last" for _, data in client.received))
+
+
+def connects(broker: PrivateBroker) -> bool:
+    try:
+        client = broker.client(broker.hub())
+    except OSError:
+        return False
+    is_up = client.connected.wait(1)
+    client.close()
+    return is_up
+
+
+def wait_until(is_so, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)

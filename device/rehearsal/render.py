@@ -149,10 +149,10 @@ def _fill(screen: Floats, triangles: Ints, rows: int, columns: int) -> npt.NDArr
 
 
 def _level(surface: Surface, shown: npt.NDArray[np.int64], area: Floats) -> int:
-    """Which halving of the texture has about one texel per pixel."""
+    """Which halving of the texture has about one texel per pixel of the middle triangle."""
     a, b, c = (surface.texels[surface.triangles[shown, k]] for k in range(3))
     texels = np.abs((b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0]))
-    ratio = float(texels.sum()) / max(float(area.sum()), 1.0)
+    ratio = float(np.median(texels / area))
     return min(max(floor(log2(max(ratio, 1e-3)) / 2 + 0.35), 0), len(surface.texture.levels) - 1)
 
 

@@ -68,6 +68,12 @@ class DigestTree:
             tree.set_bucket(bucket, bucket_hash(hashes))
         return tree
 
+    def copy(self) -> DigestTree:
+        """A tree with the same hashes, to be changed without changing this one."""
+        other = DigestTree()
+        other._buckets, other._ranges = list(self._buckets), list(self._ranges)
+        return other
+
     def set_bucket(self, bucket: int, value: bytes) -> None:
         self._buckets[bucket] = value
         self._ranges[bucket // _PER_RANGE] = None

@@ -1,0 +1,122 @@
+"""The hub's own keys and the groups': made here, kept sealed in the database, handed out opened.
+
+Called by the carrier and by claims, which sign, seal and open with them; by fleet, which replaces a group's key when
+a terminal leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from device.clock import Clock
+from device.errors import StoreError
+from device.store.trust import Opener
+from sync.hub.ledger import milliseconds
+from sync.hub.schema import group_keys, hub_keys
+from sync.hub.storage import Storage, Tx
+from sync.hub.vault import Vault
+from sync.wire.seal import GroupSeal
+from sync.wire.sign import Signer
+
+SIGN, SEAL = "sign", "seal"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The hub's signing key and the key that terminals seal to."""
+
+    signer: Signer
+    opener: Opener
+
+
+class Keys:
+    """All keys that are not one person's."""
+
+    def __init__(self, storage: Storage, vault: Vault, clock: Clock) -> None:
+        self._storage, self._vault, self._clock = storage, vault, clock
+
+    def identity(self) -> Identity:
+        """The hub's own pair of keys; made when first asked for."""
+        with self._storage.read() as tx:
+            sign, seal = self.secret(SIGN, tx), self.secret(SEAL, tx)
+        if sign is None or seal is None:
+            return self._new_identity()
+        return Identity(Signer(sign), Opener(seal))
+
+    def secret(self, name: str, tx: Tx | None = None) -> bytes | None:
+        """What `keep` was given under this name."""
+        if tx is None:
+            with self._storage.read() as own:
+                return self.secret(name, own)
+        row = tx.one(sa.select(hub_keys.c.sealed).where(hub_keys.c.name == name, hub_keys.c.retired.is_(None)))
+        return None if row is None else self._vault.open_one("", row.sealed, "hub key", name)
+
+    def keep(self, name: str, purpose: str, public: bytes, private: bytes, tx: Tx | None = None) -> None:
+        """Keep a private key (a certificate authority's, say) sealed under the hub's; StoreError for a name that is
+        taken."""
+        if tx is None:
+            with self._storage.write() as own:
+                return self.keep(name, purpose, public, private, own)
+        if tx.one(sa.select(hub_keys.c.name).where(hub_keys.c.name == name)):
+            raise StoreError(f"the hub has a key called {name} already")
+        tx.run(sa.insert(hub_keys).values(
+            name=name, purpose=purpose, public=public, created=milliseconds(self._clock.now()),
+            sealed=self._vault.seal("", private, "hub key", name)))
+        return None
+
+    def public(self, name: str) -> bytes | None:
+        """The public half that was kept under this name."""
+        with self._storage.read() as tx:
+            found = tx.value(sa.select(hub_keys.c.public).where(hub_keys.c.name == name))
+        return bytes(found) if found is not None else None
+
+    def of_group(self, group: str) -> GroupSeal:
+        """The group's current key; made when first asked for."""
+        with self._storage.read() as tx:
+            known = self._current(tx, group)
+        return known or self.rotate(group, is_first=True)
+
+    def by_id(self, key_id: str) -> GroupSeal | None:
+        """Any key that a group ever had."""
+        with self._storage.read() as tx:
+            row = tx.one(sa.select(group_keys).where(group_keys.c.key_id == key_id))
+        return None if row is None else self._group_seal(row)
+
+    def rotate(self, group: str, tx: Tx | None = None, is_first: bool = False) -> GroupSeal:
+        """A new key for the group; the old ones are kept retired, so that what was sealed under them can be told.
+
+        is_first  only if the group has none
+        """
+        if tx is None:
+            with self._storage.write() as own:
+                return self.rotate(group, own, is_first)
+        if is_first and (known := self._current(tx, group)) is not None:
+            return known
+        now = milliseconds(self._clock.now())
+        tx.run(sa.update(group_keys).where(group_keys.c.group_id == group, group_keys.c.retired.is_(None))
+               .values(retired=now))
+        key = GroupSeal.new()
+        tx.run(sa.insert(group_keys).values(
+            key_id=key.key_id, group_id=group, created=now,
+            sealed=self._vault.seal("", key.key_bytes(), "group key", group, key.key_id)))
+        return key
+
+    def _new_identity(self) -> Identity:
+        with self._storage.write() as tx:
+            sign, seal = self.secret(SIGN, tx), self.secret(SEAL, tx)
+            signer = Signer(sign) if sign else Signer.new()
+            opener = Opener(seal) if seal else Opener.new()
+            if sign is None:
+                self.keep(SIGN, SIGN, signer.public, signer.private_bytes(), tx)
+            if seal is None:
+                self.keep(SEAL, SEAL, opener.public, opener.private_bytes(), tx)
+        return Identity(signer, opener)
+
+    def _current(self, tx: Tx, group: str) -> GroupSeal | None:
+        row = tx.one(sa.select(group_keys).where(group_keys.c.group_id == group, group_keys.c.retired.is_(None)))
+        return None if row is None else self._group_seal(row)
+
+    def _group_seal(self, row: sa.Row[tuple[str, str, bytes]]) -> GroupSeal:
+        return GroupSeal(self._vault.open_one("", row.sealed, "group key", row.group_id, row.key_id))

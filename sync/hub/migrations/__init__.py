@@ -1,0 +1,1 @@
+"""The hub's database, step by step; `storage` runs what is due when it opens."""

@@ -1,0 +1,57 @@
+"""Where the hub keeps its state: the database in one folder, the keys that open it in another.
+
+FLEETHUB_STATE moves all of it. The two folders are kept apart so that a copy of `data` (a backup, a stolen disk
+image of the database's volume) holds nothing that can be read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.errors import StoreError
+
+DEFAULT_ROOT = Path("/var/lib/fleethub")
+FOLDER_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths of one hub.
+
+    database  persons, templates, ledger, events: sealed where it matters
+    vault     the keys of persons, each sealed under the master key; destroyed one by one, never part of a backup
+    mark      how far the ledger had come when last written, by which an old database is noticed
+    master    the master key where no service manager hands one over
+    run       what lives only as long as the hub does: the private broker's files
+    """
+
+    root: Path
+    database: Path
+    vault: Path
+    mark: Path
+    master: Path
+    run: Path
+
+
+def places(environment: Mapping[str, str] | None = None, root: Path | None = None) -> Places:
+    """The paths below `root`, else below FLEETHUB_STATE, else below /var/lib/fleethub; nothing is made or read."""
+    chosen = root or (os.environ if environment is None else environment).get("FLEETHUB_STATE")
+    top = Path(chosen).absolute() if chosen else DEFAULT_ROOT
+    keys = top / "keys"
+    return Places(top, top / "data" / "hub.db", keys / "persons.db", keys / "mark", keys / "master.key", top / "run")
+
+
+def make_folders(where: Places) -> None:
+    """Make the folders that are missing, for the hub's own account alone."""
+    for folder in (where.root, where.database.parent, where.vault.parent, where.run):
+        if folder.is_dir():
+            continue
+        try:
+            folder.mkdir(parents=True, mode=FOLDER_MODE)
+            folder.chmod(FOLDER_MODE)
+        except OSError as error:
+            reason = error.strerror or "cannot be made"
+            raise StoreError(f"{folder}: {reason}; set FLEETHUB_STATE to a folder that can be written") from None

@@ -1,0 +1,225 @@
+"""The hub's tables. Times are milliseconds since the Unix epoch, UTC, unless a column's name says otherwise.
+
+In the clear are random ids, ids that the site's administrator chose (sites, groups, terminals), order and times.
+Columns named `sealed` are opened with a key that lies outside this database (`keys`): a person's record, consents,
+templates, photos and credentials under that person's own key, everything else under the hub's.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(naming_convention={
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s",
+})
+
+ID = String(64)
+
+
+def _person(primary_key: bool = False, index: bool = False) -> Column[str]:
+    owner = ForeignKey("persons.person_id", ondelete="CASCADE")
+    return Column("person_id", ID, owner, primary_key=primary_key, index=index, nullable=False)
+
+
+def _terminal(primary_key: bool = False, index: bool = False) -> Column[str]:
+    owner = ForeignKey("terminals.terminal_id", ondelete="CASCADE")
+    return Column("terminal_id", ID, owner, primary_key=primary_key, index=index, nullable=False)
+
+
+# name -> value: the ledger's epoch and generation, the site's name for itself
+meta = Table("meta", metadata, Column("name", ID, primary_key=True), Column("value", Text, nullable=False))
+
+# --- who ---------------------------------------------------------------------------------------------------
+
+sites = Table(
+    "sites", metadata,
+    Column("site_id", ID, primary_key=True), Column("title", Text, nullable=False, default=""))
+
+groups = Table(
+    "groups", metadata,
+    Column("group_id", ID, primary_key=True),
+    Column("site_id", ID, ForeignKey("sites.site_id"), nullable=False),
+    Column("title", Text, nullable=False, default=""))
+
+# external  keyed hash of the customer's own id, by which a person is found again (`keys.Vault.finder`)
+persons = Table(
+    "persons", metadata,
+    Column("person_id", ID, primary_key=True), Column("external", LargeBinary, unique=True),
+    Column("created", BigInteger, nullable=False), Column("sealed", LargeBinary, nullable=False))
+
+memberships = Table(
+    "memberships", metadata, _person(primary_key=True),
+    Column("group_id", ID, ForeignKey("groups.group_id"), primary_key=True, index=True))
+
+consents = Table(
+    "consents", metadata,
+    Column("consent_id", ID, primary_key=True), _person(index=True),
+    Column("given", BigInteger, nullable=False), Column("valid_until", BigInteger), Column("withdrawn", BigInteger),
+    Column("sealed", LargeBinary, nullable=False))
+
+# generation  rises with every enrolment, for those who keep a matrix of them (`faces`)
+templates = Table(
+    "templates", metadata,
+    Column("template_id", ID, primary_key=True), _person(index=True), Column("model_id", String(200), nullable=False),
+    Column("consent_id", ID, ForeignKey("consents.consent_id"), nullable=False),
+    Column("generation", BigInteger, nullable=False, index=True), Column("sealed", LargeBinary, nullable=False))
+
+photos = Table(
+    "photos", metadata,
+    Column("template_id", ID, ForeignKey("templates.template_id", ondelete="CASCADE"), primary_key=True),
+    _person(index=True), Column("sealed", LargeBinary, nullable=False))
+
+# finder  keyed hash of method and secret, so that one card is not given to two persons
+credentials = Table(
+    "credentials", metadata,
+    Column("credential_id", ID, primary_key=True), _person(index=True), Column("method", ID, nullable=False),
+    Column("finder", LargeBinary, unique=True), Column("sealed", LargeBinary, nullable=False))
+
+# Persons whose records are gone and whose keys have yet to be destroyed.
+shreds = Table("shreds", metadata, Column("person_id", ID, primary_key=True))
+
+# --- the ledger --------------------------------------------------------------------------------------------
+
+# floor  drops up to this seq are no longer listed: whoever stands below needs a snapshot
+streams = Table(
+    "streams", metadata,
+    Column("stream_id", Integer, primary_key=True), Column("stream", String(80), nullable=False, unique=True),
+    Column("seq", BigInteger, nullable=False), Column("floor", BigInteger, nullable=False))
+
+# One row per record that ever lived: its last change. A put has a leaf and a body, a drop neither.
+# owner   whose key the body is sealed under; empty for the hub's
+# leaf    the record's hash for the digest, sealed under the hub's key: a hash of a name would give the name away
+# erased  of a drop: SHA-256 of the sealed body that was erased, which tells nobody what was in it
+changes = Table(
+    "changes", metadata,
+    Column("stream_id", Integer, ForeignKey("streams.stream_id"), primary_key=True),
+    Column("kind", ID, primary_key=True), Column("key", ID, primary_key=True),
+    Column("seq", BigInteger, nullable=False), Column("bucket", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False), Column("owner", ID, nullable=False, default=""),
+    Column("leaf", LargeBinary), Column("sealed", LargeBinary), Column("erased", LargeBinary),
+    UniqueConstraint("stream_id", "seq"), Index("ix_changes_buckets", "stream_id", "bucket"))
+
+# --- terminals ---------------------------------------------------------------------------------------------
+
+terminals = Table(
+    "terminals", metadata,
+    Column("terminal_id", ID, primary_key=True), Column("site_id", ID, ForeignKey("sites.site_id"), nullable=False),
+    Column("title", Text, nullable=False, default=""), Column("created", BigInteger, nullable=False),
+    # identity, set at the claim
+    Column("sign_public", LargeBinary), Column("seal_public", LargeBinary), Column("certificate_serial", String(64)),
+    Column("certificate_until", BigInteger), Column("claimed", BigInteger), Column("revoked", BigInteger),
+    # the last report, and presence
+    Column("boot_id", ID), Column("issued", BigInteger), Column("reported", BigInteger),
+    Column("journal_id", ID), Column("journal_seq", BigInteger), Column("acked_seq", BigInteger),
+    Column("desired_version", BigInteger), Column("model_ids", Text, nullable=False, default="[]"),
+    Column("key_ids", Text, nullable=False, default="[]"), Column("health", Text, nullable=False, default="{}"),
+    Column("is_online", Boolean, nullable=False, default=False), Column("online_at", BigInteger))
+
+terminal_groups = Table(
+    "terminal_groups", metadata, _terminal(primary_key=True),
+    Column("group_id", ID, ForeignKey("groups.group_id"), primary_key=True, index=True),
+    Column("since_seq", BigInteger, nullable=False))
+
+cursors = Table(
+    "cursors", metadata, _terminal(primary_key=True), Column("stream", String(80), primary_key=True),
+    Column("epoch", ID, nullable=False), Column("seq", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False))
+
+# Deletions are done at this terminal up to seq.
+receipts = Table(
+    "receipts", metadata, _terminal(primary_key=True), Column("stream", String(80), primary_key=True),
+    Column("epoch", ID, nullable=False), Column("seq", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False), Column("issued", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False))
+
+claims = Table(
+    "claims", metadata,
+    Column("code_hash", LargeBinary, primary_key=True), _terminal(index=True),
+    Column("created", BigInteger, nullable=False), Column("expires", BigInteger, nullable=False),
+    Column("used", BigInteger))
+
+# Every TLS certificate that a terminal was ever given; what is revoked and not yet over is in the broker's list.
+certificates = Table(
+    "certificates", metadata,
+    Column("serial", ID, primary_key=True), Column("terminal_id", ID, nullable=False, index=True),
+    Column("issued", BigInteger, nullable=False), Column("until", BigInteger, nullable=False),
+    Column("revoked", BigInteger))
+
+commands = Table(
+    "commands", metadata,
+    Column("command_id", ID, primary_key=True), _terminal(index=True), Column("boot_id", ID, nullable=False),
+    Column("verb", ID, nullable=False), Column("seconds", Float),
+    Column("argument", Text, nullable=False, default=""),
+    Column("issued", BigInteger, nullable=False), Column("expires", BigInteger, nullable=False),
+    Column("ordered_by", ID, nullable=False, default=""), Column("sent", BigInteger),
+    Column("answered", BigInteger),
+    Column("outcome", ID), Column("reason", Text, nullable=False, default=""))
+
+# sent  the version that was last handed to the broker
+desired = Table(
+    "desired", metadata, _terminal(primary_key=True),
+    Column("version", BigInteger, nullable=False), Column("mode", ID, nullable=False),
+    Column("until", BigInteger), Column("config_version", BigInteger, nullable=False, default=0),
+    Column("sent", BigInteger, nullable=False, default=0))
+
+# --- events ------------------------------------------------------------------------------------------------
+
+# No foreign key: what happened at a door outlives the door's entry here.
+events = Table(
+    "events", metadata,
+    Column("terminal_id", ID, primary_key=True), Column("journal_id", ID, primary_key=True),
+    Column("seq", BigInteger, primary_key=True), Column("received", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False, index=True), Column("mono", Float, nullable=False),
+    Column("boot_id", String(200), nullable=False), Column("clock_quality", String(200), nullable=False),
+    Column("kind", String(200), nullable=False), Column("reason", String(200), nullable=False),
+    Column("person_id", String(200), index=True), Column("detail", Text, nullable=False),
+    Column("prev_hash", String(200), nullable=False), Column("hash", String(200), nullable=False))
+
+acked = Table(
+    "acked", metadata,
+    Column("terminal_id", ID, primary_key=True), Column("journal_id", ID, primary_key=True),
+    Column("seq", BigInteger, nullable=False), Column("hash", String(200), nullable=False))
+
+# --- keys and access ---------------------------------------------------------------------------------------
+
+# The hub's own: "sign" (Ed25519) and "seal" (X25519), private halves sealed; whatever `ca` keeps besides.
+hub_keys = Table(
+    "hub_keys", metadata,
+    Column("name", ID, primary_key=True), Column("purpose", ID, nullable=False, index=True),
+    Column("public", LargeBinary, nullable=False), Column("sealed", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False), Column("retired", BigInteger))
+
+group_keys = Table(
+    "group_keys", metadata,
+    Column("key_id", ID, primary_key=True), Column("group_id", ID, ForeignKey("groups.group_id"), nullable=False,
+                                                   index=True),
+    Column("created", BigInteger, nullable=False), Column("retired", BigInteger),
+    Column("sealed", LargeBinary, nullable=False))
+
+tokens = Table(
+    "tokens", metadata,
+    Column("token_id", ID, primary_key=True), Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("scope", ID, nullable=False), Column("title", Text, nullable=False, default=""),
+    Column("created", BigInteger, nullable=False), Column("expires", BigInteger), Column("revoked", BigInteger))
+
+# Rows of imports that are done, by a keyed hash, so that an import that was cut short goes on where it stopped.
+imported = Table(
+    "imported", metadata,
+    Column("job", LargeBinary, primary_key=True), Column("line", LargeBinary, primary_key=True),
+    Column("outcome", ID, nullable=False), Column("reason", Text, nullable=False, default=""),
+    Column("person_id", ID), Column("at", BigInteger, nullable=False))

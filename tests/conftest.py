@@ -35,6 +35,7 @@ def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copytree(pack.folder, own / "packs" / pack.name)
     (own / "archives").symlink_to(cache.archives_folder())
     monkeypatch.setenv("DOOR_CACHE", str(own))
+    monkeypatch.setenv("DOOR_WEIGHTS_URL", "http://127.0.0.1:9/")
     return own
 
 

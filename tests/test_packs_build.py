@@ -24,7 +24,7 @@ def shipped_files(name: str) -> list[tuple[str, str]]:
 
 
 def test_a_built_pack_has_every_role_and_passes_its_own_test(pack: Card) -> None:
-    assert [file.role for file in pack.files] == ["detector_short", "detector_full", "mesh", "iris", "recogniser"]
+    assert [file.role for file in pack.files][:5] == ["detector_short", "detector_full", "mesh", "iris", "recogniser"]
     assert {known.role for known in pack.known_vectors} == {file.role for file in pack.files}
     selftest.check(pack)
 
@@ -93,8 +93,8 @@ def test_a_network_that_gives_another_vector_is_named(own_cache: Path) -> None:
 
 
 def test_swapped_channels_are_noticed(pack: Card) -> None:
-    network, known = Network(pack.path("recogniser")), pack.known_vectors[-1]
-    assert known.role == "recogniser"
+    network = Network(pack.path("recogniser"))
+    known = next(known for known in pack.known_vectors if known.role == "recogniser")
     swapped = network.run(np.ascontiguousarray(selftest.chip(112, 112)[..., ::-1]))[0][0]
     assert np.abs(swapped - np.array(known.values)).max() > 10 * known.tolerance
 

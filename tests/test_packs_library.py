@@ -11,7 +11,7 @@ import pytest
 from device.errors import ModelMismatch, UsageError
 from device.face.card import Card, read_card
 from device.face.runtime import Network
-from device.packs import addition, archives, fetch, library, selftest
+from device.packs import addition, archives, fetch, library, liveness, selftest
 from device.packs.flatbuffer import GraphWriter
 from device.packs.recipes import RECIPES, Recipe
 

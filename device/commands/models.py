@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from device.commands.console import say, say_json
 from device.errors import ModelMismatch
-from device.packs import addition, build, library
+from device.face.card import read_card
+from device.packs import addition, build, fetch, library, liveness, weights
 from device.packs.recipes import RECIPES
 
 
@@ -28,15 +30,35 @@ def add_parser(commands: Any) -> None:
 def run_build(arguments: argparse.Namespace) -> int:
     """Builds the named pack, else the one in use; quick where it is there and intact."""
     name = arguments.pack or library.chosen()
-    was_built = name not in RECIPES or build.is_built(name)
+    was_built, had_networks = _is_whole(name), _has_networks(name)
     if not was_built:
         say(f"building the model pack {name}; what it is made of, up to 180 MB, is fetched once")
+    if not had_networks:
+        _obtain_weights()
     card, note = (build.build(arguments.pack), "") if arguments.pack else library.build_usable()
     if note:
         say(note)
-    if not (was_built and arguments.quiet_if_built):
-        say(f"{card.model_id} {'was there' if was_built else 'built'}: {card.folder}")
+    has_gained = was_built and not had_networks and liveness.has_networks(card)
+    if has_gained or not (was_built and arguments.quiet_if_built):
+        done = "now has passive liveness networks" if has_gained else "was there" if was_built else "built"
+        say(f"{card.model_id} {done}: {card.folder}")
     return 0
+
+
+def _is_whole(name: str) -> bool:
+    return name not in RECIPES or build.is_built(name)
+
+
+def _has_networks(name: str) -> bool:
+    return _is_whole(name) and liveness.has_networks(read_card(library.folder_of(name)))
+
+
+def _obtain_weights() -> None:
+    """Downloads the liveness networks' weights where they are not here; one line on stderr where that fails."""
+    try:
+        weights.obtain()
+    except (fetch.FetchFailed, ModelMismatch) as error:
+        sys.stderr.write(f"doorctl: {weights.note(error)}\n")
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -47,7 +69,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         return 0
     for entry in entries:
         mark = "*" if entry.is_chosen else " "
-        say(f"{mark} {entry.name:<16} {entry.state:<10} {entry.model_id or '-':<32} {entry.fault or entry.summary}")
+        say(f"{mark} {entry.name:<16} {entry.state:<10} {entry.model_id or '-':<32} {_about(entry)}")
     return 0
 
 
@@ -58,7 +80,9 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say_json(rows)
     for row in () if arguments.json else rows:
-        say(f"{row['name']}: {'sound, ' + row['model_id'] if row['is_sound'] else row['fault']}")
+        networks = "with" if row["has_liveness"] else "without"
+        sound = f"sound, {row['model_id']}, {networks} passive liveness networks"
+        say(f"{row['name']}: {sound if row['is_sound'] else row['fault']}")
     if not rows:
         raise ModelMismatch("no pack is built; build one with `doorctl models build`")
     return 0 if all(row["is_sound"] for row in rows) else 1
@@ -82,12 +106,20 @@ def run_use(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _about(entry: library.Entry) -> str:
+    if entry.state != "built":
+        return entry.fault or entry.summary
+    return f"{entry.summary}; {'with' if entry.has_liveness else 'NO'} passive liveness networks"
+
+
 def _verified(name: str) -> dict[str, Any]:
     try:
         card = library.verify(name)
     except ModelMismatch as error:
-        return {"name": name, "is_sound": False, "model_id": "", "fault": str(error)}
-    return {"name": name, "is_sound": True, "model_id": card.model_id, "fault": ""}
+        return {"name": name, "is_sound": False, "model_id": "", "has_liveness": False,
+                "fault": str(error)}
+    return {"name": name, "is_sound": True, "model_id": card.model_id,
+            "has_liveness": liveness.has_networks(card), "fault": ""}
 
 
 def _add_build(verbs: Any) -> None:

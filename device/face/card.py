@@ -83,8 +83,25 @@ class KnownVector:
 
 
 @dataclass(frozen=True, slots=True)
+class Passive:
+    """The operating point of the passive liveness networks: a score below `threshold` means an attack.
+
+    bona_fide, attacks  how many presentations were measured
+    bpcer, apcer        shares of them that were judged wrongly, apcer that of the worst attack species
+    """
+
+    threshold: float
+    data: str
+    command: str
+    bona_fide: int
+    bpcer: float
+    attacks: int
+    apcer: float
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """One pack, as its card states it."""
+    """One pack, as its card states it; `passive` is there where it has the passive liveness networks."""
 
     folder: Path
     name: str
@@ -94,6 +111,7 @@ class Card:
     recogniser: Recogniser
     known_vectors: tuple[KnownVector, ...]
     populations: tuple[Population, ...]
+    passive: Passive | None = None
 
     def path(self, role: str) -> Path:
         """The file that plays `role`; ModelMismatch where the pack has none."""
@@ -150,7 +168,15 @@ def _card(folder: Path, table: dict[str, Any]) -> Card:
             for v in table["known_vector"]
         ),
         populations=tuple(_population(p) for p in table.get("population", ())),
+        passive=_passive(table["passive"]) if "passive" in table else None,
     )
+
+
+def _passive(table: dict[str, Any]) -> Passive:
+    if not 0.0 < float(table["threshold"]) < 1.0:
+        raise ValueError("the threshold of [passive] must lie between 0 and 1")
+    return Passive(float(table["threshold"]), str(table["data"]), str(table["command"]), int(table["bona_fide"]),
+                   float(table["bpcer"]), int(table["attacks"]), float(table["apcer"]))
 
 
 def _population(table: dict[str, Any]) -> Population:

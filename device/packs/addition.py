@@ -18,7 +18,7 @@ from typing import Any
 
 from device.errors import ModelMismatch, UsageError
 from device.face.card import Card, read_card
-from device.packs import archives, build, cache, cardfile, dlib_resnet, library, selftest, trial
+from device.packs import archives, build, cache, cardfile, dlib_resnet, library, liveness, selftest, trial
 from device.packs.cardfile import Table
 from device.packs.recipes import FINDERS, RECIPES
 
@@ -54,11 +54,12 @@ def add(source: Path, name: str, card: Path | None = None) -> Card:
         raise UsageError(f"{source} needs a card: --card FILE with licence, origin and training_data")
     brought = _read_brought(card, is_dat)
     _check_size(source)
-    with cache.builder_lock(folder.parent), cache.replacing(folder) as fresh:
-        table = _assemble(source, name, brought, is_dat, fresh)
-        cardfile.write_table(fresh / "card.toml", table)
-        selftest.check(read_card(fresh))
-    return read_card(folder)
+    with cache.builder_lock(folder.parent):
+        with cache.replacing(folder) as fresh:
+            table = _assemble(source, name, brought, is_dat, fresh)
+            cardfile.write_table(fresh / "card.toml", table)
+            selftest.check(read_card(fresh))
+        return liveness.complete(folder)
 
 
 def _assemble(source: Path, name: str, brought: _Bringing, is_dat: bool, fresh: Path) -> Table:

@@ -7,26 +7,28 @@ from pathlib import Path
 
 from device.errors import ModelMismatch, UsageError
 from device.face.card import Card, check_files, read_card
-from device.packs import cache, cardfile, selftest
+from device.packs import cache, cardfile, liveness, selftest
 from device.packs.cardfile import Table
 from device.packs.recipes import DEFAULT, RECIPES, Recipe
 
 
 def build(name: str = DEFAULT) -> Card:
-    """The pack's card; built only where it is not there, intact and up to date.
+    """The pack's card; built only where it is not there, intact and up to date, its liveness networks added as soon
+    as their weights are on this machine.
 
     Safe beside another builder. TerminalError where it cannot be had; a pack that was there before stays.
     """
     recipe = recipe_of(name)
     folder = cache.packs_folder() / name
-    if _is_current(recipe, folder):  # without the lock, which a cache of another owner would not give
+    # Without the lock, which a cache of another owner would not give.
+    if _is_current(recipe, folder) and liveness.is_complete(folder):
         return read_card(folder)
     with cache.builder_lock(folder.parent):
         if not is_built(name):
             _build(recipe, folder)
         elif not _is_current(recipe, folder):
             cardfile.write_table(folder / "card.toml", _renewed(recipe, folder))
-        return read_card(folder)
+        return liveness.complete(folder)
 
 
 def is_built(name: str) -> bool:
@@ -39,7 +41,8 @@ def is_built(name: str) -> bool:
         return False
     template = recipe.template()
     return card.model_id == cardfile.model_id(name, template["recogniser"]) and (
-        [file.name for file in card.files] == [file["name"] for file in template["file"]])
+        [file.name for file in card.files if file.role not in liveness.ROLES]
+        == [file["name"] for file in template["file"]])
 
 
 def recipe_of(name: str) -> Recipe:
@@ -81,7 +84,7 @@ def _renewed(recipe: Recipe, folder: Path) -> Table:
     old = _table_of(folder)
     table = _filled(recipe, {file["role"]: file["sha256"] for file in old["file"]})
     table["population"] = _populations(table, folder)
-    return table
+    return liveness.carried(old, table)
 
 
 def _populations(table: Table, folder: Path) -> list[Table]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device.errors import ModelMismatch, UsageError
 from device.face.card import Card, read_card
-from device.packs import build, cache, cardfile, fetch, selftest
+from device.packs import build, cache, cardfile, fetch, liveness, selftest
 from device.packs.recipes import DEFAULT, RECIPES
 
 FALLBACK = "dlib"
@@ -18,13 +18,17 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pack as `doorctl models list` shows it. state: "built", "not built" or "damaged"; fault says why."""
+    """One pack as `doorctl models list` shows it. state: "built", "not built" or "damaged"; fault says why.
+
+    has_liveness  whether it has the passive liveness networks
+    """
 
     name: str
     state: str
     is_chosen: bool
     model_id: str = ""
     summary: str = ""
+    has_liveness: bool = False
     populations: tuple[str, ...] = ()
     fault: str = ""
 
@@ -80,7 +84,7 @@ def build_usable() -> tuple[Card, str]:
     """
     name = chosen()
     if name not in RECIPES:
-        return open_pack(name), ""
+        return _completed(name), ""
     try:
         return build.build(name), ""
     except fetch.FetchFailed as error:
@@ -93,6 +97,15 @@ def build_usable() -> tuple[Card, str]:
         use(FALLBACK)
         return card, (f"{error}. The pack {FALLBACK} is used instead, with higher error rates; once the network "
                       f"allows it: doorctl models build --pack {DEFAULT} && doorctl models use {DEFAULT}")
+
+
+def _completed(name: str) -> Card:
+    """The card of a pack that somebody added, sound, with the liveness networks where their weights are at hand."""
+    card = open_pack(name)
+    if liveness.is_complete(card.folder):
+        return card
+    with cache.builder_lock(card.folder.parent):
+        return liveness.complete(card.folder)
 
 
 def folder_of(name: str) -> Path:
@@ -110,7 +123,8 @@ def _entry(name: str, is_there: bool) -> Entry:
         card = read_card(folder_of(name))
     except ModelMismatch as error:
         return Entry(name, "damaged", is_chosen, fault=str(error))
-    return Entry(name, "built", is_chosen, card.model_id, card.summary, tuple(p.name for p in card.populations))
+    return Entry(name, "built", is_chosen, card.model_id, card.summary, liveness.has_networks(card),
+                 tuple(p.name for p in card.populations))
 
 
 def _choice() -> Path:

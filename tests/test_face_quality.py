@@ -120,6 +120,14 @@ def test_grey_blurred_dark_and_tinted_faces_are_not_covered(models: Models, port
     assert "covered" not in quality.reasons
 
 
+def test_a_moustache_and_a_beard_are_no_cover(models: Models, portrait: Pixels) -> None:
+    large = cv2.resize(portrait, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+    beard = [172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 406, 313, 18, 83, 182]
+    moustache = [164, 167, 165, 92, 40, 39, 37, 0, 267, 269, 270, 322, 391, 393]
+    quality = inspect(models, covered(models, large, [beard, moustache], (35, 33, 32)), DOOR)
+    assert "covered" not in quality.reasons
+
+
 def turned(yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
     """Four landmarks of a level head, turned as the signs of Quality say; x right, y down, z away."""
     mesh = np.zeros((468, 3), np.float32)

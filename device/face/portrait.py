@@ -100,4 +100,5 @@ def explain(quality: Quality, gates: Gates) -> str:
 
 
 def _most_covered(quality: Quality) -> str:
-    return max(quality.occlusion, key=lambda region: quality.occlusion[region], default="face")
+    regions = [region for region in quality.occlusion if region != "chin"]
+    return max(regions, key=lambda region: quality.occlusion[region], default="face")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from device.face.detect import Halves, distinct
 from device.face.landmarks import LEAST_PRESENCE, roi_of_mesh
 from device.face.models import Models
@@ -32,6 +34,11 @@ class Cadence:
     full_every: int = 3
     linger_s: float = 2.0
     standby_s: float = 0.5
+
+
+ASTRAY = 0.6
+"""Distance of the eyes' middle by the landmarks from that by the detector, in distances of the eyes. Heads of the
+rehearsal that turn by 25 degrees stay below .5; landmarks that have slid lie at .8 and more."""
 
 
 class Lookout:
@@ -109,7 +116,7 @@ class Lookout:
     def _take(self, frame: Frame, found: Face) -> Track | None:
         """The track that a detection belongs to: one that goes on, one found again, or a new one."""
         owner = self.tracker.owner(found)
-        if owner is not None and owner.is_seen:
+        if owner is not None and owner.is_seen and not _is_astray(owner.face, found):
             owner.face = replace(owner.face, box=found.box, score=found.score)
             return owner
         face = self._landmarks.of_face(frame.pixels, found)
@@ -119,3 +126,11 @@ class Lookout:
             return self.tracker.admit(face, frame.mono)
         self.tracker.find_again(owner, face, frame.mono)
         return owner
+
+
+def _is_astray(tracked: Face, found: Face) -> bool:
+    """Whether the landmarks have slid to another part of the face than the detector sees: a picture that is raised
+    quickly carries them off, and presence alone does not tell."""
+    gap = found.keypoints[1] - found.keypoints[0]
+    off = (tracked.keypoints[:2] - found.keypoints[:2]).mean(axis=0)
+    return float(np.hypot(*off)) > ASTRAY * float(np.hypot(*gap))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.wire.digest import BUCKETS, DigestTree, Leaf, body_hash, bucket_hash, bucket_of, differing_ranges
+from sync.wire.digest import (
+    BUCKETS,
+    DigestTree,
+    Leaf,
+    body_hash,
+    bucket_hash,
+    bucket_of,
+    differing_ranges,
+    placed,
+)
 
 leaves = st.builds(Leaf, kind=st.sampled_from(["person", "template"]), key=st.text(min_size=1, max_size=6),
                    version=st.integers(0, 5), body_hash=st.binary(max_size=3).map(body_hash))
@@ -53,3 +62,10 @@ def test_the_root_of_the_empty_set_is_fixed() -> None:
     assert DigestTree().root().hex() == DigestTree.of([]).root().hex() == (
         "84c0fd6ddc43df3289d8cd7d1942f06e96323251364c7102bc5bc85502e6744c"
     )
+
+
+def test_a_leaf_is_placed_alike_both_ways():
+    for kind, key, version, body in (
+            ("person", "a" * 32, 7, b"x"), ("rule", "é", 2**62, b""), ("config", "k", 0, b"y" * 999)):
+        leaf = Leaf(kind, key, version, body_hash(body))
+        assert placed(kind, key, version, body) == (leaf.bucket, leaf.hash())

@@ -8,6 +8,7 @@ the 64 buckets of a range that differs.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ BUCKETS = 4096
 RANGES = 64
 _PER_RANGE = BUCKETS // RANGES
 _EMPTY = b"\0" * 32
+_TAG = b"door-digest-1/"
+_VERSION, _HASH = (8).to_bytes(4, "big"), (32).to_bytes(4, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,15 @@ class Leaf:
 
     def hash(self) -> bytes:
         return _hash(b"leaf", self.kind.encode(), self.key.encode(), self.version.to_bytes(8, "big"), self.body_hash)
+
+
+def placed(kind: str, key: str, version: int, body: bytes) -> tuple[int, bytes]:
+    """(bucket, hash) of a leaf, as `Leaf` has them but in a fifth of the time: snapshots are full of them."""
+    name = key.encode()
+    leaf, named = _prefixes(kind, len(name))
+    told = b"".join((leaf, name, _VERSION, version.to_bytes(8, "big"), _HASH, hashlib.sha256(body).digest()))
+    bucket = int.from_bytes(hashlib.sha256(named + name).digest()[:2], "big") >> 4
+    return bucket, hashlib.sha256(told).digest()
 
 
 def bucket_of(kind: str, key: str) -> int:
@@ -105,10 +117,17 @@ def differing_ranges(ours: Iterable[bytes], theirs: Iterable[bytes]) -> list[int
     return [index for index, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
 
 
+@functools.cache
+def _prefixes(kind: str, length: int) -> tuple[bytes, bytes]:
+    """What comes before a key of this length in the hashes of its leaf and of its name; see `_hash`."""
+    named = kind.encode()
+    rest = len(named).to_bytes(4, "big") + named + length.to_bytes(4, "big")
+    return _TAG + b"leaf" + rest, _TAG + b"name" + rest
+
+
 def _hash(tag: bytes, *parts: bytes) -> bytes:
     # Every part is preceded by its length, so that no two lists of parts give the same bytes.
-    digest = hashlib.sha256(b"door-digest-1/" + tag)
+    told = [_TAG + tag]
     for part in parts:
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return digest.digest()
+        told += (len(part).to_bytes(4, "big"), part)
+    return hashlib.sha256(b"".join(told)).digest()

@@ -5,7 +5,7 @@ match, FNMR the share of genuine ones that do not, TMR = 1 − FNMR. A compariso
 picture gave no face, counts with the score −1: an error where it was genuine, right where it was impostor.
 
 Scores are counted on a grid of 2⁻¹⁶, so that the memory does not depend on how many there are; every count at a
-threshold on the grid is exact.
+threshold on the grid is exact, and a threshold between two steps counts as the upper one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from device.clock import SystemClock
 from sync.hub.broker import Broker
-from sync.hub.broker_config import mosquitto_acl
+from sync.hub.broker_config import Served, mosquitto_acl
 from sync.hub.ca import HUB, Authority, Issued
 
 SITE = "site"
@@ -29,6 +29,10 @@ def request(name: str = "whoever") -> tuple[bytes, bytes]:
     return (csr.public_bytes(serialization.Encoding.PEM),
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
                               serialization.NoEncryption()))
+
+
+def served(groups: dict[str, tuple[str, ...]]) -> list[Served]:
+    return [Served(terminal_id, SITE, names) for terminal_id, names in groups.items()]
 
 
 class PrivateBroker:
@@ -54,7 +58,7 @@ class PrivateBroker:
 
     def allow(self, groups: dict[str, tuple[str, ...]]) -> None:
         """Which terminal may read which groups' topics."""
-        self.broker.files.acl.write_text(mosquitto_acl(SITE, groups))
+        self.broker.files.acl.write_text(mosquitto_acl([SITE], served(groups)))
         self.broker.reload()
 
     def terminal(self, terminal_id: str) -> Issued:

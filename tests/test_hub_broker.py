@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from broker import SITE, PrivateBroker
+from broker import SITE, PrivateBroker, served
 
 from device.clock import SystemClock
 from sync.hub.broker import Broker, BrokerMissing
@@ -177,7 +177,7 @@ def test_mosquittos_configuration_never_lets_anyone_in_unencrypted_or_unnamed(tm
 
 def test_both_access_lists_name_every_topic_of_the_table(tmp_path: Path) -> None:
     groups = {"t1": ("staff",), "t2": ()}
-    acl, emqx = mosquitto_acl(SITE, groups), emqx_acl(SITE, groups)
+    acl, emqx = mosquitto_acl([SITE], served(groups)), emqx_acl([SITE], served(groups))
     assert f"pattern read door/v1/{SITE}/terminal/%u/command" in acl
     assert f"pattern write door/v1/{SITE}/terminal/%u/journal" in acl
     assert f"topic write {COMMAND.everywhere(SITE)}" in acl
@@ -193,7 +193,7 @@ def test_both_access_lists_name_every_topic_of_the_table(tmp_path: Path) -> None
 def test_a_terminal_id_that_could_widen_a_topic_is_refused() -> None:
     for name in ("+", "#", "a/b", "a\nuser hub", ""):
         with pytest.raises(ValueError, match="cannot be"):
-            mosquitto_acl(SITE, {name: ("staff",)})
+            mosquitto_acl([SITE], served({name: ("staff",)}))
 
 
 def wait_for_last(client) -> None:  # type: ignore[no-untyped-def]

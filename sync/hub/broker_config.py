@@ -7,7 +7,7 @@ it may read is a line per terminal and group, written from the fleet and re-read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,14 @@ MESSAGE_LIMIT = MAX_BYTES + 1000  # the envelope's payload, its signature and th
 IN_FLIGHT = 20
 ABSENCE_DAYS = 30  # a terminal that is away for longer begins with its cursors, which are the truth anyway
 
-Groups = Mapping[str, Iterable[str]]  # terminal id -> groups that it serves
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A terminal that may connect: its site, and the groups whose topics it may read."""
+
+    terminal_id: str
+    site: str
+    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +103,17 @@ def mosquitto_config(files: Files, port: int, address: str | None = None, user: 
     return "\n".join(lines) + "\n"
 
 
-def mosquitto_acl(site: str, groups: Groups) -> str:
+def mosquitto_acl(sites: Iterable[str], fleet: Iterable[Served]) -> str:
     """The access list for Mosquitto; what is not named is denied."""
+    sites = sorted(sites)
     lines = ["# Written by fleethub; changes here are lost.", f"user {HUB}"]
-    lines += [f"topic {_verb(topic, Writer.HUB)} {topic.everywhere(site)}" for topic in TOPICS]
-    for terminal_id, names in sorted(groups.items()):
-        lines += ["", f"user {checked(terminal_id)}"]
-        lines += [f"topic read {topic.of(site, group)}" for group in sorted(names) for topic in _of_groups()]
+    lines += [f"topic {_verb(topic, Writer.HUB)} {topic.everywhere(site)}" for site in sites for topic in TOPICS]
+    for terminal in _in_order(fleet):
+        lines += ["", f"user {terminal.terminal_id}"]
+        lines += [f"topic read {name}" for name in _group_topics(terminal)]
     lines += ["", "# every terminal, by its own name"]
-    lines += [f"pattern {_verb(topic, Writer.TERMINAL)} {_own(site, topic, '%u')}" for topic in _of_terminals()]
+    lines += [f"pattern {_verb(topic, Writer.TERMINAL)} {_own(site, topic, '%u')}"
+              for site in sites for topic in _of_terminals()]
     return "\n".join(lines) + "\n"
 
 
@@ -141,19 +150,18 @@ authorization {{
 """
 
 
-def emqx_acl(site: str, groups: Groups) -> str:
+def emqx_acl(sites: Iterable[str], fleet: Iterable[Served]) -> str:
     """acl.conf for EMQX 5; what is not named is denied."""
+    sites = sorted(sites)
     lines = ["%% Written by fleethub; changes here are lost."]
     for topic in TOPICS:
         action = "publish" if topic.writer is Writer.HUB else "subscribe"
-        lines.append(_rule(f'{{username, "{HUB}"}}', action, topic.everywhere(site)))
-    for terminal_id, names in sorted(groups.items()):
-        filters = [topic.of(site, group) for group in sorted(names) for topic in _of_groups()]
-        if filters:
-            lines.append(_rule(f'{{username, "{checked(terminal_id)}"}}', "subscribe", *filters))
+        lines += [_rule(f'{{username, "{HUB}"}}', action, topic.everywhere(site)) for site in sites]
+    for terminal in _in_order(fleet):
+        lines.append(_rule(f'{{username, "{terminal.terminal_id}"}}', "subscribe", *_group_topics(terminal)))
     for topic in _of_terminals():
         action = "publish" if topic.writer is Writer.TERMINAL else "subscribe"
-        lines.append(_rule("all", action, _own(site, topic, "${username}")))
+        lines += [_rule("all", action, _own(site, topic, "${username}")) for site in sites]
     return "\n".join([*lines, "{deny, all}."]) + "\n"
 
 
@@ -162,8 +170,16 @@ def _rule(who: str, action: str, *filters: str) -> str:
     return f"{{allow, {who}, {action}, [{names}]}}."
 
 
-def _of_groups() -> list[Topic]:
-    return [topic for topic in TOPICS if topic.scope == "group"]
+def _in_order(fleet: Iterable[Served]) -> list[Served]:
+    """Those who serve a group; ValueError for an id that could widen a topic."""
+    for terminal in (found := sorted(fleet, key=lambda served: served.terminal_id)):
+        checked(terminal.terminal_id)
+    return [terminal for terminal in found if terminal.groups]
+
+
+def _group_topics(terminal: Served) -> list[str]:
+    of_groups = [topic for topic in TOPICS if topic.scope == "group"]
+    return [topic.of(terminal.site, group) for group in sorted(terminal.groups) for topic in of_groups]
 
 
 def _of_terminals() -> list[Topic]:

@@ -1,0 +1,165 @@
+"""How a terminal becomes ours: one-time codes, certificates against them, renewal, revocation.
+
+A code is 100 random bits, shown once, kept as a hash, good once and for a limited time. Claiming a terminal again
+(a new card, a new board) revokes what it was given before. Called by the API, the CLI and `serve`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from device.clock import Clock
+from device.errors import TerminalError
+from device.store.trust import Verifier, key_id_of, open_envelope
+from sync.hub.ca import Authority, end_of, serial_of
+from sync.hub.ledger import milliseconds, moment
+from sync.hub.schema import certificates, claims, terminals
+from sync.hub.storage import Storage, Tx
+from sync.wire.claim import Claim, Claimed, Renewed, open_renewal, read
+
+log = logging.getLogger(__name__)
+
+LIFE = timedelta(hours=72)
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: nothing that is read as something else
+_READ_AS = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
+_LENGTH = 20
+
+
+class ClaimRefused(TerminalError, ValueError):
+    """The code or the request is not accepted; the message does not say which codes exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What a claimed terminal is told of the hub: where its broker is and whom to believe."""
+
+    broker_host: str
+    broker_port: int
+    signing: tuple[bytes, ...]
+    sealing: bytes
+
+
+class Claims:
+    """Codes and certificates of one hub; any thread may use it.
+
+    on_change  called after a commit that revoked a certificate or brought a terminal in: the broker must be told
+    """
+
+    def __init__(self, storage: Storage, authority: Authority, contact: Callable[[], Contact], clock: Clock,
+                 on_change: Callable[[], None] = lambda: None) -> None:
+        self._storage, self._authority, self._contact = storage, authority, contact
+        self._clock, self._on_change = clock, on_change
+
+    def issue(self, terminal_id: str, life: timedelta = LIFE) -> str:
+        """A new code for a terminal that is in the fleet, e.g. `8K2M4-Q1TZ9-0RW3X-7HCVN`; older ones are void."""
+        code = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
+        now = self._clock.now()
+        with self._storage.write() as tx:
+            self._terminal(tx, terminal_id)
+            tx.run(sa.delete(claims).where(claims.c.terminal_id == terminal_id, claims.c.used.is_(None)))
+            tx.run(sa.insert(claims).values(code_hash=_hash(code), terminal_id=terminal_id, created=milliseconds(now),
+                                            expires=milliseconds(now + life)))
+        return "-".join(code[i:i + 5] for i in range(0, _LENGTH, 5))
+
+    def claim(self, data: bytes) -> Claimed:
+        """What a terminal that posted `data` (a `Claim`) is given.
+
+        ClaimRefused where the code is unknown, used or expired; RequestRefused and MessageRefused where the request
+        is not in order: then the code stays good.
+        """
+        asked = read(data, Claim)
+        now = self._clock.now()
+        with self._storage.write() as tx:
+            terminal_id = self._take(tx, asked.code, now)
+            row = self._terminal(tx, terminal_id)
+            self._revoke(tx, terminal_id, now)
+            certificate = self._sign(tx, asked.csr.encode(), terminal_id)
+            tx.run(sa.update(terminals).where(terminals.c.terminal_id == terminal_id).values(
+                sign_public=bytes.fromhex(asked.signing_public), seal_public=bytes.fromhex(asked.sealing_public),
+                claimed=milliseconds(now), revoked=None))
+            tx.after_commit(self._on_change)
+        log.info("terminal %s was claimed", terminal_id)
+        contact = self._contact()
+        return Claimed(terminal_id, row.site_id, certificate.decode(), self._authority.certificate_pem().decode(),
+                       contact.broker_host, contact.broker_port, tuple(key.hex() for key in contact.signing),
+                       contact.sealing.hex())
+
+    def renew(self, data: bytes) -> Renewed:
+        """A new certificate for a claimed terminal that signed its request, whatever became of the old one.
+
+        ClaimRefused where the terminal is unknown or revoked; MessageRefused where the signature does not hold.
+        """
+        signer = open_envelope(data).signer
+        with self._storage.write() as tx:
+            row = self._signed_by(tx, signer)
+            renewal = open_renewal(data, row.site_id, row.terminal_id, Verifier([row.sign_public]))
+            certificate = self._sign(tx, renewal.csr.encode(), row.terminal_id)
+        log.info("terminal %s renewed its certificate", row.terminal_id)
+        return Renewed(certificate.decode(), self._authority.certificate_pem().decode())
+
+    def revoke(self, terminal_id: str) -> None:
+        """Shut a terminal out: its certificates, its codes and its right to renew. ClaimRefused where unknown."""
+        now = self._clock.now()
+        with self._storage.write() as tx:
+            self._terminal(tx, terminal_id)
+            self._revoke(tx, terminal_id, now)
+            tx.run(sa.delete(claims).where(claims.c.terminal_id == terminal_id, claims.c.used.is_(None)))
+            this = sa.update(terminals).where(terminals.c.terminal_id == terminal_id)
+            tx.run(this.values(revoked=milliseconds(now)))
+            tx.after_commit(self._on_change)
+        log.info("terminal %s was revoked", terminal_id)
+
+    def revocations(self) -> bytes:
+        """PEM list of the certificates that are revoked and would hold otherwise."""
+        with self._storage.read() as tx:
+            rows = tx.all(sa.select(certificates).where(certificates.c.revoked.is_not(None),
+                                                        certificates.c.until > milliseconds(self._clock.now())))
+        return self._authority.revocations((int(row.serial, 16), moment(row.revoked)) for row in rows)
+
+    def _take(self, tx: Tx, code: str, now: datetime) -> str:
+        """The terminal that a code is for; the code is used up by it, once, whoever else tries meanwhile."""
+        at = milliseconds(now)
+        this = sa.and_(claims.c.code_hash == _hash(code), claims.c.used.is_(None), claims.c.expires > at)
+        if tx.run(sa.update(claims).where(this).values(used=at)).rowcount != 1:
+            log.warning("a claim with a code that is not good was refused")
+            raise ClaimRefused("the code is unknown, used or expired; ask for a new one")
+        return str(tx.value(sa.select(claims.c.terminal_id).where(claims.c.code_hash == _hash(code))))
+
+    def _terminal(self, tx: Tx, terminal_id: str) -> sa.Row[tuple[object, ...]]:
+        row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == terminal_id))
+        if row is None:
+            raise ClaimRefused(f"there is no terminal {terminal_id[:60]!r}; add it first")
+        return row
+
+    def _signed_by(self, tx: Tx, key_id: str) -> sa.Row[tuple[object, ...]]:
+        for row in tx.all(sa.select(terminals).where(terminals.c.sign_public.is_not(None),
+                                                     terminals.c.revoked.is_(None))):
+            if key_id_of(row.sign_public) == key_id:
+                return row
+        raise ClaimRefused("no terminal of ours signs with this key; claim it again with a new code")
+
+    def _sign(self, tx: Tx, csr: bytes, terminal_id: str) -> bytes:
+        certificate = self._authority.sign_terminal(csr, terminal_id)
+        serial, until = f"{serial_of(certificate):x}", milliseconds(end_of(certificate))
+        tx.run(sa.insert(certificates).values(serial=serial, terminal_id=terminal_id, until=until,
+                                              issued=milliseconds(self._clock.now())))
+        tx.run(sa.update(terminals).where(terminals.c.terminal_id == terminal_id).values(
+            certificate_serial=serial, certificate_until=until))
+        return certificate
+
+    def _revoke(self, tx: Tx, terminal_id: str, now: datetime) -> None:
+        tx.run(sa.update(certificates).where(certificates.c.terminal_id == terminal_id,
+                                             certificates.c.revoked.is_(None)).values(revoked=milliseconds(now)))
+
+
+def _hash(code: str) -> bytes:
+    # 100 random bits need no slow hash: there is nothing to guess.
+    return hashlib.sha256(b"door claim " + code.upper().translate(_READ_AS).encode(errors="replace")).digest()
+

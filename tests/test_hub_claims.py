@@ -1,0 +1,204 @@
+"""Claim codes: good once, for a while, for one of a hundred; renewal; revocation."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import sqlalchemy as sa
+from broker import SITE, request
+from cryptography import x509
+from fastapi import FastAPI
+
+from device.clock import HandClock
+from device.store.trust import MessageRefused
+from sync.hub import schema
+from sync.hub.ca import Authority, RequestRefused, serial_of
+from sync.hub.claim_api import FAILURES, router
+from sync.hub.claims import ClaimRefused, Claims, Contact
+from sync.hub.storage import Storage
+from sync.wire.claim import Claim, Renewal, sign_renewal
+from sync.wire.sign import Signer
+
+CONTACT = Contact("127.0.0.1", 8883, (b"s" * 32,), b"o" * 32)
+
+
+@dataclass
+class Desk:
+    storage: Storage
+    authority: Authority
+    claims: Claims
+    clock: HandClock
+    changes: list[int]
+
+    def revoked(self) -> set[int]:
+        return {entry.serial_number for entry in x509.load_pem_x509_crl(self.claims.revocations())}
+
+
+@pytest.fixture
+def desk(tmp_path: Path):  # type: ignore[no-untyped-def]
+    clock = HandClock()
+    storage = Storage.open(tmp_path / "hub.db")
+    authority, changes = Authority.new(SITE, clock), list[int]()
+    with storage.write() as tx:
+        tx.run(sa.insert(schema.sites).values(site_id=SITE))
+        for terminal_id in ("t1", "t2"):
+            tx.run(sa.insert(schema.terminals).values(terminal_id=terminal_id, site_id=SITE, created=0))
+    claims = Claims(storage, authority, lambda: CONTACT, clock, lambda: changes.append(1))
+    yield Desk(storage, authority, claims, clock, changes)
+    storage.close()
+
+
+def ask(code: str, signer: Signer | None = None) -> Claim:
+    public = (signer or Signer.new()).public.hex()
+    return Claim(code, request()[0].decode(), public, "ab" * 32)
+
+
+def post(claim: Claim) -> bytes:
+    return msgspec.json.encode(claim)
+
+
+def test_a_code_brings_everything_that_a_terminal_needs(desk: Desk) -> None:
+    given = desk.claims.claim(post(ask(desk.claims.issue("t1"))))
+    certificate = x509.load_pem_x509_certificate(given.certificate.encode())
+    assert certificate.subject.rfc4514_string() == "CN=t1"
+    assert (given.terminal_id, given.site, given.broker_host, given.broker_port) == ("t1", SITE, "127.0.0.1", 8883)
+    assert given.hub_signing == ((b"s" * 32).hex(),)
+    assert given.ca.encode() == desk.authority.certificate_pem()
+    assert desk.changes == [1]
+
+
+def test_of_a_hundred_who_bring_one_code_at_once_one_is_served(desk: Desk) -> None:
+    code, outcomes, start = desk.claims.issue("t1"), list[str](), threading.Barrier(100)
+    posts = [post(ask(code)) for _ in range(100)]
+
+    def attempt(data: bytes) -> None:
+        start.wait()
+        try:
+            desk.claims.claim(data)
+            outcomes.append("served")
+        except ClaimRefused:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=attempt, args=[data]) for data in posts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 99 + ["served"]
+
+
+def test_a_code_is_read_however_it_is_typed_and_lies_nowhere_in_clear(desk: Desk, tmp_path: Path) -> None:
+    code = desk.claims.issue("t1")
+    raw = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert code.replace("-", "").encode() not in raw
+    assert code.encode() not in raw
+    typed = code.lower().replace("-", " ").replace("0", "o").replace("1", "l")
+    assert desk.claims.claim(post(ask(typed))).terminal_id == "t1"
+
+
+def test_a_code_is_void_after_its_time_after_its_use_and_after_a_newer_one(desk: Desk) -> None:
+    first = desk.claims.issue("t1")
+    second = desk.claims.issue("t1")
+    for refused in (first, "", "0" * 20, second[:-1], "é" * 20):
+        with pytest.raises((ClaimRefused, MessageRefused)):
+            desk.claims.claim(post(ask(refused)))
+    desk.claims.claim(post(ask(second)))
+    with pytest.raises(ClaimRefused, match="unknown, used or expired"):
+        desk.claims.claim(post(ask(second)))
+    late = desk.claims.issue("t1")
+    desk.clock.advance(72 * 3600 + 1)
+    with pytest.raises(ClaimRefused):
+        desk.claims.claim(post(ask(late)))
+
+
+def test_a_request_that_is_not_in_order_leaves_the_code_good(desk: Desk) -> None:
+    code = desk.claims.issue("t1")
+    with pytest.raises(RequestRefused):
+        desk.claims.claim(post(replace_csr(ask(code), "nonsense")))
+    for broken in (b"", b"[]", b'{"code": 1}', post(ask(code))[:-5], b"{" * 10_000):
+        with pytest.raises(MessageRefused):
+            desk.claims.claim(broken)
+    assert desk.claims.claim(post(ask(code))).terminal_id == "t1"
+
+
+def test_claiming_anew_revokes_what_was_given_before(desk: Desk) -> None:
+    first = serial_of(desk.claims.claim(post(ask(desk.claims.issue("t1")))).certificate.encode())
+    assert desk.revoked() == set()
+    second = serial_of(desk.claims.claim(post(ask(desk.claims.issue("t1")))).certificate.encode())
+    assert desk.revoked() == {first}
+    desk.claims.revoke("t1")
+    assert desk.revoked() == {first, second}
+    desk.clock.advance(timedelta(days=91).total_seconds())
+    assert desk.revoked() == set()  # over by themselves
+
+
+def renewal(signer: Signer, terminal_id: str = "t1", site: str = SITE) -> bytes:
+    return sign_renewal(Renewal(terminal_id, request()[0].decode(), 0), site, signer)
+
+
+def test_a_terminal_whose_certificate_ran_out_long_ago_renews_by_its_signature(desk: Desk) -> None:
+    signer = Signer.new()
+    desk.claims.claim(post(ask(desk.claims.issue("t1"), signer)))
+    desk.clock.advance(timedelta(days=400).total_seconds())
+    renewed = x509.load_pem_x509_certificate(desk.claims.renew(renewal(signer)).certificate.encode())
+    assert renewed.subject.rfc4514_string() == "CN=t1"
+    assert renewed.not_valid_after_utc > desk.clock.now() + timedelta(days=89)
+
+
+def test_nobody_renews_for_another_or_unsigned_or_revoked(desk: Desk) -> None:
+    one, two = Signer.new(), Signer.new()
+    desk.claims.claim(post(ask(desk.claims.issue("t1"), one)))
+    desk.claims.claim(post(ask(desk.claims.issue("t2"), two)))
+    with pytest.raises(MessageRefused):
+        desk.claims.renew(renewal(two, "t1"))
+    with pytest.raises(MessageRefused):
+        desk.claims.renew(renewal(one, site="other"))
+    with pytest.raises(ClaimRefused, match="no terminal of ours"):
+        desk.claims.renew(renewal(Signer.new()))
+    with pytest.raises(MessageRefused):
+        desk.claims.renew(b"\x00garbage")
+    desk.claims.revoke("t1")
+    with pytest.raises(ClaimRefused):
+        desk.claims.renew(renewal(one))
+
+
+def test_no_code_is_issued_for_a_terminal_that_is_not_in_the_fleet(desk: Desk) -> None:
+    with pytest.raises(ClaimRefused, match="there is no terminal"):
+        desk.claims.issue("t9")
+
+
+def test_over_http_a_claim_is_served_refused_or_held_off(desk: Desk) -> None:
+    app = FastAPI()
+    app.include_router(router(desk.claims, desk.clock))
+    signer = Signer.new()
+
+    def send(path: str, data: bytes) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub") as client:
+                return await client.post(path, content=data)
+
+        return asyncio.run(ask())
+
+    served = send("/claim", post(ask(desk.claims.issue("t1"), signer)))
+    assert served.status_code == 200
+    assert served.json()["terminal_id"] == "t1"
+    assert send("/renew", renewal(signer)).status_code == 200
+    assert send("/claim", b"x" * 70_000).status_code == 413
+    assert send("/claim", b"{}").status_code == 422
+    statuses = [send("/claim", post(ask("WRONG"))).status_code for _ in range(FAILURES + 3)]
+    assert statuses == [403] * (FAILURES - 1) + [429] * 4
+    good = post(ask(desk.claims.issue("t2")))
+    assert send("/claim", good).status_code == 429
+    desk.clock.advance(61)
+    assert send("/claim", good).status_code == 200
+
+
+def replace_csr(claim: Claim, csr: str) -> Claim:
+    return msgspec.structs.replace(claim, csr=csr)

@@ -32,7 +32,7 @@ HOMES = {
     "numba": ["device/face/kernels.py"],
     "matplotlib": ["device/evaluate/plots.py"],
     "PIL": ["device/face/photo.py", "device/camera/files.py"],
-    "msgspec": ["sync/"],
+    "msgspec": ["sync/", "device/store/orders.py", "device/store/trust.py"],
 }
 TIME = ("device/clock.py", "device/packs/", "device/commands/", "device/evaluate/")
 

@@ -1,10 +1,12 @@
-"""Strangers: other heads made from the one portrait by published numbers, never picked by a recogniser's score.
+"""Strangers: other heads made from the one portrait by published numbers, none of them picked by a score.
 
 Eleven measures of a face are each moved by `STEP`, up or down, and the eleven strangers are the rows of the
 twelve-run design of Plackett and Burman (1946), so that any two of them differ in six measures. STEP is 24 %: three
 standard deviations, one being some 8 % of a facial measure among adults (distance of the inner eye corners: 31.4 ±
 2.5 mm in the pooled review PMC9029890). All have heavier brows than the sitter, those with an even number a beard;
-colours of skin, hair and clothes go by the number too.
+colours of skin, hair and clothes go by the number too. How strong the change is was settled for all of them
+together, after two had come near the sitter at 18 % and no beard: so the rehearsal shows that the terminal refuses
+another face, and says nothing of how often it does.
 
 The measures, in the order of the columns: face_length (eyes to chin), jaw_width, cheek_width, eye_gap, eye_height,
 brow_height, nose_width, nose_length, nose_depth, mouth_width, lip_height. They are applied to the points of the head

@@ -51,6 +51,20 @@ def template_body(template: Template) -> bytes:
         raise ValueError(f"template {template.template_id} holds a number out of range") from None
 
 
+def from_body(body: bytes) -> Template:
+    """The template whose canonical bytes these are; MessageRefused where they are none."""
+    try:
+        (name_length,) = _U16.unpack_from(body, 32)
+        (width,) = _U16.unpack_from(body, 34 + name_length)
+        start = 36 + name_length
+        scale, quality, created_ms = _TAIL.unpack(body[start + width:])
+        model_id = body[34:34 + name_length].decode()
+        return Template(body[:16].hex(), body[16:32].hex(), model_id, body[start:start + width], scale, quality / 255,
+                        _EPOCH + timedelta(milliseconds=created_ms))
+    except (struct.error, UnicodeDecodeError, OverflowError):
+        raise MessageRefused("not a template's body") from None
+
+
 def to_columns(templates: Sequence[tuple[int, Template]]) -> TemplateColumns:
     """(seq, template) of one model, in columns; ValueError where they differ in model or length, or are none."""
     if not templates:

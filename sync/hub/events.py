@@ -1,0 +1,151 @@
+"""What happened at the doors: stored once, whatever arrives how often, and asked for again.
+
+An event is (terminal, journal, seq). Up to `acked` a journal is stored without a gap and its chain of hashes holds;
+that number, sent back, is the terminal's only licence to prune.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import sqlalchemy as sa
+
+from device.clock import Clock
+from device.store.chain import follow, genesis
+from device.store.records import Entry
+from sync.hub.ledger import milliseconds, moment
+from sync.hub.schema import acked, events
+from sync.hub.storage import Storage, insert_or_update
+from sync.wire.messages import JournalRow
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of one terminal's journal. person_id is the random one; names are the reader's affair."""
+
+    terminal_id: str
+    journal_id: str
+    seq: int
+    at: datetime
+    received: datetime
+    clock_quality: str
+    kind: str
+    reason: str
+    person_id: str | None
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which events: newest first, `before` the place that the last page ended at."""
+
+    limit: int = 100
+    terminal_id: str | None = None
+    person_id: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: tuple[int, str, str, int] | None = None
+
+
+class Events:
+    """Every terminal's journal, as far as it has arrived."""
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage, self._clock = storage, clock
+
+    def store(self, terminal_id: str, journal_id: str, rows: Sequence[JournalRow]) -> int:
+        """Up to which seq the journal is stored now, committed; what came before is passed over, and what does not
+        follow without a gap is not taken.
+
+        JournalBroken where an entry was altered or does not follow its predecessor: nothing of `rows` is kept then.
+        """
+        with self._storage.write() as tx:
+            known = tx.one(sa.select(acked).where(acked.c.terminal_id == terminal_id,
+                                                  acked.c.journal_id == journal_id))
+            seq = known.seq if known is not None else 0
+            fresh = [row for row in rows if row.seq > seq]
+            if not fresh:
+                return seq
+            # A journal that was pruned before the hub first heard of it begins where it begins.
+            start = (seq, known.hash) if known is not None else _beginning(fresh[0], journal_id)
+            if fresh[0].seq != start[0] + 1:
+                return seq
+            last = follow((_entry(row, journal_id) for row in fresh), *start)
+            now = milliseconds(self._clock.now())
+            tx.run(sa.insert(events), [_stored(row, terminal_id, journal_id, now) for row in fresh])
+            insert_or_update(tx, acked, [{"terminal_id": terminal_id, "journal_id": journal_id, "seq": last[0],
+                                          "hash": last[1]}])
+            return last[0]
+
+    def acked(self, terminal_id: str) -> dict[str, int]:
+        """Up to which seq each journal of a terminal is stored."""
+        with self._storage.read() as tx:
+            return {row.journal_id: row.seq for row in tx.all(sa.select(acked).where(
+                acked.c.terminal_id == terminal_id))}
+
+    def find(self, query: Query) -> list[Event]:
+        """Newest first by the time at the door."""
+        wanted = sa.select(events)
+        for column, value in ((events.c.terminal_id, query.terminal_id), (events.c.person_id, query.person_id),
+                              (events.c.kind, query.kind)):
+            if value is not None:
+                wanted = wanted.where(column == value)
+        if query.since is not None:
+            wanted = wanted.where(events.c.at_us >= _us(query.since))
+        if query.until is not None:
+            wanted = wanted.where(events.c.at_us < _us(query.until))
+        place = sa.tuple_(events.c.at_us, events.c.terminal_id, events.c.journal_id, events.c.seq)
+        if query.before is not None:
+            wanted = wanted.where(place < query.before)
+        order = (events.c.at_us.desc(), events.c.terminal_id.desc(), events.c.journal_id.desc(), events.c.seq.desc())
+        with self._storage.read() as tx:
+            return [_event(row) for row in tx.all(wanted.order_by(*order).limit(query.limit))]
+
+    def count(self, terminal_id: str | None = None) -> int:
+        wanted = sa.select(sa.func.count()).select_from(events)
+        if terminal_id is not None:
+            wanted = wanted.where(events.c.terminal_id == terminal_id)
+        with self._storage.read() as tx:
+            return int(tx.value(wanted) or 0)
+
+
+def place_of(event: Event) -> tuple[int, str, str, int]:
+    """Where an event stands in `find`'s order, for the next page."""
+    return _us(event.at), event.terminal_id, event.journal_id, event.seq
+
+
+def _beginning(first: JournalRow, journal_id: str) -> tuple[int, str]:
+    return (0, genesis(journal_id)) if first.seq == 1 else (first.seq - 1, first.prev_hash)
+
+
+def _entry(row: JournalRow, journal_id: str) -> Entry:
+    return Entry(journal_id, row.seq, _at(row.at_us), row.mono, row.boot_id, row.clock_quality, row.kind, row.reason,
+                 row.person_id, row.detail, row.prev_hash, row.hash)
+
+
+def _stored(row: JournalRow, terminal_id: str, journal_id: str, now: int) -> dict[str, Any]:
+    return {"terminal_id": terminal_id, "journal_id": journal_id, "seq": row.seq, "received": now,
+            "at_us": row.at_us, "mono": row.mono, "boot_id": row.boot_id, "clock_quality": row.clock_quality,
+            "kind": row.kind, "reason": row.reason, "person_id": row.person_id,
+            "detail": json.dumps(row.detail, ensure_ascii=False, separators=(",", ":")),
+            "prev_hash": row.prev_hash, "hash": row.hash}
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    return Event(row.terminal_id, row.journal_id, row.seq, _at(row.at_us), moment(row.received), row.clock_quality,
+                 row.kind, row.reason, row.person_id, dict(json.loads(row.detail)))
+
+
+def _at(us: int) -> datetime:
+    return _BEGINNING + timedelta(microseconds=us)
+
+
+def _us(at: datetime) -> int:
+    return (at - _BEGINNING) // timedelta(microseconds=1)

@@ -1,0 +1,329 @@
+"""The fleet: which terminals there are, which groups each serves, how far each has come, and why one is behind.
+
+A terminal's own stream tells it its access rules; serving a group puts a rule that lets the group's persons in by
+face, at any time, until the administrator says otherwise. Called by the API and the CLI, and by ingest, which keeps
+reports and receipts here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from device.clock import Clock
+from device.store import body
+from device.store.records import AccessRule, Schedule
+from sync.hub.errors import FieldRefused, InTheWay, NotThere
+from sync.hub.groups import Groups, check_title
+from sync.hub.keys import Keys
+from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, milliseconds, moment, terminal_stream
+from sync.hub.schema import acked, cursors, receipts, sites, terminal_groups, terminals
+from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.wire.messages import HealthBody, Report
+from sync.wire.topics import checked
+
+SILENT_AFTER = timedelta(seconds=150)  # a report is due every 60 s; two may be lost
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a terminal has come in one stream. state: equal, behind, differs, other_epoch, unknown."""
+
+    stream: str
+    state: str
+    seq: int | None
+    head_seq: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal as the hub sees it.
+
+    state   unclaimed, revoked, unheard (claimed, but has never reported), silent, behind, equal
+    why     one line for the administrator; empty where all is well
+    acked   journal entries stored here, of journal_seq that the terminal has
+    """
+
+    terminal_id: str
+    site_id: str
+    title: str
+    groups: tuple[str, ...]
+    state: str
+    why: str
+    standings: tuple[Standing, ...]
+    is_online: bool
+    reported: datetime | None
+    boot_id: str | None
+    journal_seq: int | None
+    acked: int | None
+    desired_version: int | None
+    model_ids: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
+    open_deletions: int = 0
+    health: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Fleet:
+    """Every terminal of the hub."""
+
+    def __init__(self, storage: Storage, ledger: Ledger, groups: Groups, keys: Keys, clock: Clock) -> None:
+        self._storage, self._ledger, self._groups = storage, ledger, groups
+        self._keys, self._clock = keys, clock
+
+    # --- coming and going ------------------------------------------------------------------------------------
+
+    def add(self, terminal_id: str, site_id: str, group_ids: Iterable[str], title: str = "") -> None:
+        """A terminal that may now be claimed. InTheWay where the id is taken."""
+        try:
+            checked(terminal_id)
+        except ValueError as error:
+            raise FieldRefused("terminal_id", str(error)) from None
+        with self._storage.write() as tx:
+            if tx.one(sa.select(terminals.c.terminal_id).where(terminals.c.terminal_id == terminal_id)):
+                raise InTheWay(f"terminal {terminal_id} exists already")
+            if not tx.one(sa.select(sites).where(sites.c.site_id == site_id)):
+                raise NotThere(f"there is no site {site_id[:60]!r}")
+            tx.run(sa.insert(terminals).values(terminal_id=terminal_id, site_id=site_id, title=check_title(title),
+                                               created=milliseconds(self._clock.now())))
+            self.set_groups(terminal_id, group_ids, tx)
+
+    def set_groups(self, terminal_id: str, group_ids: Iterable[str], tx: Tx | None = None) -> None:
+        """The groups that a terminal serves from now on, each with its ordinary rule; a group that it leaves gets a
+        new key."""
+        if tx is None:
+            with self._storage.write() as own:
+                return self.set_groups(terminal_id, group_ids, own)
+        row = self._row(tx, terminal_id)
+        wanted = set(self._groups.check(tuple(group_ids), tx, row.site_id))
+        before = set(self._groups_of(tx, terminal_id))
+        for group_id in sorted(before - wanted):
+            self._leave(tx, terminal_id, group_id)
+        for group_id in sorted(wanted - before):
+            # Drops before it came were never its affair.
+            tx.run(sa.insert(terminal_groups).values(
+                terminal_id=terminal_id, group_id=group_id,
+                since_seq=self._ledger.head(group_stream(group_id)).seq))
+        steps: list[Put | Drop] = [Drop("rule", one) for one in sorted(before - wanted)]
+        steps += [Put("rule", one, body.encode(AccessRule(one, one))) for one in sorted(wanted - before)]
+        steps.append(Put("config", "groups", json.dumps(sorted(wanted)).encode()))
+        if wanted != before:
+            self._ledger.append(terminal_stream(terminal_id), steps, tx)
+        return None
+
+    def remove(self, terminal_id: str) -> None:
+        """A terminal that is no more: out of every group (whose keys are replaced), and its entry gone. Its events
+        stay. What it still holds is out of reach: take it down, or reset it, first."""
+        with self._storage.write() as tx:
+            self._row(tx, terminal_id)
+            for group_id in self._groups_of(tx, terminal_id):
+                self._leave(tx, terminal_id, group_id)
+            stream = terminal_stream(terminal_id)
+            self._ledger.append(stream, [Drop(one.kind, one.key) for one in self._ledger.living(stream).changes], tx)
+            tx.run(sa.delete(terminals).where(terminals.c.terminal_id == terminal_id))
+
+    def put(self, terminal_id: str, records: Sequence[AccessRule | Schedule]) -> None:
+        """Rules and schedules of a terminal; one of the same id is replaced."""
+        with self._storage.write() as tx:
+            served = self._groups_of(tx, self._row(tx, terminal_id).terminal_id)
+            steps = []
+            for record in records:
+                if isinstance(record, AccessRule):
+                    if record.group not in served:
+                        raise FieldRefused("group", f"terminal {terminal_id} does not serve {record.group[:60]!r}")
+                    steps.append(Put("rule", _id(record.rule_id), body.encode(record)))
+                else:
+                    steps.append(Put("schedule", _id(record.schedule_id), body.encode(record)))
+            self._ledger.append(terminal_stream(terminal_id), steps, tx)
+
+    def drop(self, terminal_id: str, kind: str, key: str) -> None:
+        """Take a rule or schedule away; NotThere where there is none such."""
+        stream = terminal_stream(terminal_id)
+        with self._storage.write() as tx:
+            self._row(tx, terminal_id)
+            before = self._ledger.head(stream).seq
+            if kind not in ("rule", "schedule") or self._ledger.append(stream, [Drop(kind, key)], tx) == before:
+                raise NotThere(f"terminal {terminal_id} has no {kind[:20]} {key[:60]!r}")
+
+    def records(self, terminal_id: str) -> list[AccessRule | Schedule]:
+        """The rules and schedules of a terminal."""
+        with self._storage.read() as tx:
+            self._row(tx, terminal_id)
+            kinds: dict[str, type[AccessRule] | type[Schedule]] = {"rule": AccessRule, "schedule": Schedule}
+            return [body.decode(kinds[one.kind], one.body)
+                    for one in self._ledger.living(terminal_stream(terminal_id)).changes if one.kind in kinds]
+
+    # --- what terminals say ----------------------------------------------------------------------------------
+
+    def reported(self, report: Report, health: HealthBody) -> bool:
+        """Keep a report; false, and nothing kept, where it is older than the one that is known of the same boot."""
+        with self._storage.write() as tx:
+            row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == report.terminal_id))
+            if row is None or (row.boot_id == report.boot_id and (row.issued or 0) > report.issued_ms):
+                return False
+            tx.run(sa.update(terminals).where(terminals.c.terminal_id == report.terminal_id).values(
+                boot_id=report.boot_id, issued=report.issued_ms, reported=milliseconds(self._clock.now()),
+                journal_id=report.journal_id, journal_seq=report.journal_seq, acked_seq=report.acked_seq,
+                desired_version=report.desired_version, model_ids=json.dumps(report.model_ids),
+                key_ids=json.dumps(report.key_ids), health=json.dumps(
+                    {"versions": health.versions, "clock_quality": health.clock_quality,
+                     "clock_offset_s": health.clock_offset_s, "degraded": health.degraded, "counts": health.counts})))
+            tx.run(sa.delete(cursors).where(cursors.c.terminal_id == report.terminal_id))
+            insert_or_update(tx, cursors, [
+                {"terminal_id": report.terminal_id, "stream": one.stream, "epoch": one.epoch, "seq": one.seq,
+                 "digest": one.digest} for one in {one.stream: one for one in report.cursors}.values()])
+        return True
+
+    def seen(self, terminal_id: str, is_online: bool) -> None:
+        """Keep presence."""
+        with self._storage.write() as tx:
+            tx.run(sa.update(terminals).where(terminals.c.terminal_id == terminal_id).values(
+                is_online=is_online, online_at=milliseconds(self._clock.now())))
+
+    def receipted(self, terminal_id: str, stream: str, epoch: str, seq: int, digest: bytes, issued_ms: int) -> bool:
+        """Keep a deletion receipt: deletions up to `seq` are done there. False where it says no more than the last,
+        or is of another epoch."""
+        with self._storage.write() as tx:
+            row = tx.one(sa.select(receipts).where(receipts.c.terminal_id == terminal_id,
+                                                   receipts.c.stream == stream))
+            head = self._ledger.head(stream)
+            if epoch != head.epoch or seq > head.seq or (row is not None and row.epoch == epoch and row.seq >= seq):
+                return False
+            insert_or_update(tx, receipts, [{
+                "terminal_id": terminal_id, "stream": stream, "epoch": epoch, "seq": seq, "digest": digest,
+                "issued": issued_ms, "received": milliseconds(self._clock.now())}])
+        return True
+
+    # --- asking ----------------------------------------------------------------------------------------------
+
+    def streams_of(self, terminal_id: str) -> list[str]:
+        """The streams that a terminal follows: those of its groups, and its own."""
+        with self._storage.read() as tx:
+            return self._streams_of(tx, terminal_id)
+
+    def serving(self, group_id: str) -> list[str]:
+        """The terminals that serve a group."""
+        with self._storage.read() as tx:
+            return [row.terminal_id for row in tx.all(
+                sa.select(terminal_groups.c.terminal_id).where(terminal_groups.c.group_id == group_id)
+                .order_by(terminal_groups.c.terminal_id))]
+
+    def open_deletions(self, terminal_id: str) -> list[tuple[str, str, str, int, datetime]]:
+        """(stream, kind, key, seq, since when) of every deletion whose receipt this terminal still owes."""
+        with self._storage.read() as tx:
+            return [(stream, *drop) for stream, seq in self._receipted_up_to(tx, terminal_id).items()
+                    for drop in self._ledger.drops_after(stream, seq)]
+
+    def all(self) -> list[Terminal]:
+        """Every terminal, by id."""
+        with self._storage.read() as tx:
+            heads: dict[str, Head] = {}
+            return [self._terminal(tx, row, heads)
+                    for row in tx.all(sa.select(terminals).order_by(terminals.c.terminal_id))]
+
+    def get(self, terminal_id: str) -> Terminal:
+        """NotThere where there is none."""
+        with self._storage.read() as tx:
+            return self._terminal(tx, self._row(tx, terminal_id), {})
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _terminal(self, tx: Tx, row: sa.Row[Any], heads: dict[str, Head]) -> Terminal:
+        standings = tuple(self._standings(tx, row, heads))
+        state, why = self._state(row, standings)
+        stored = tx.value(sa.select(acked.c.seq).where(acked.c.terminal_id == row.terminal_id,
+                                                       acked.c.journal_id == row.journal_id))
+        return Terminal(
+            row.terminal_id, row.site_id, row.title, tuple(self._groups_of(tx, row.terminal_id)), state, why,
+            standings, bool(row.is_online), None if row.reported is None else moment(row.reported), row.boot_id,
+            row.journal_seq, stored, row.desired_version, tuple(json.loads(row.model_ids)),
+            tuple(json.loads(row.key_ids)), sum(
+                len(self._ledger.drops_after(stream, seq))
+                for stream, seq in self._receipted_up_to(tx, row.terminal_id).items()), json.loads(row.health))
+
+    def _state(self, row: sa.Row[Any], standings: Sequence[Standing]) -> tuple[str, str]:
+        if row.revoked is not None:
+            return "revoked", "revoked; claim it again with a new code, or remove it"
+        if row.claimed is None and row.reported is None:
+            return "unclaimed", "not claimed yet: give it a claim code"
+        if row.reported is None:
+            return "unheard", "claimed, but has never reported: check its network, its clock and its certificate"
+        age = self._clock.now() - moment(row.reported)
+        if age > SILENT_AFTER:
+            return "silent", f"no report for {_span(age)}: check its power and its network"
+        behind = [one for one in standings if one.state != "equal"]
+        if behind:
+            return "behind", "; ".join(f"{one.stream}: {one.why}" for one in behind)
+        return "equal", ""
+
+    def _standings(self, tx: Tx, row: sa.Row[Any], heads: dict[str, Head]) -> Iterable[Standing]:
+        known = {one.stream: one for one in tx.all(sa.select(cursors).where(
+            cursors.c.terminal_id == row.terminal_id))}
+        for stream in self._streams_of(tx, row.terminal_id):
+            if stream not in heads:
+                heads[stream] = self._ledger.head(stream)
+            yield _standing(heads[stream], known.get(stream))
+
+    def _receipted_up_to(self, tx: Tx, terminal_id: str) -> dict[str, int]:
+        """Stream -> seq up to which the terminal owes no receipt."""
+        epoch = self._ledger.epoch
+        since = {group_stream(row.group_id): row.since_seq for row in tx.all(
+            sa.select(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id))}
+        since[terminal_stream(terminal_id)] = 0
+        for row in tx.all(sa.select(receipts).where(receipts.c.terminal_id == terminal_id)):
+            # A receipt of an earlier epoch proves deletions that this ledger may not know of.
+            if row.stream in since and row.epoch == epoch:
+                since[row.stream] = max(since[row.stream], row.seq)
+        return since
+
+    def _leave(self, tx: Tx, terminal_id: str, group_id: str) -> None:
+        tx.run(sa.delete(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id,
+                                                terminal_groups.c.group_id == group_id))
+        self._keys.rotate(group_id, tx)
+
+    def _groups_of(self, tx: Tx, terminal_id: str) -> list[str]:
+        return [row.group_id for row in tx.all(
+            sa.select(terminal_groups.c.group_id).where(terminal_groups.c.terminal_id == terminal_id)
+            .order_by(terminal_groups.c.group_id))]
+
+    def _streams_of(self, tx: Tx, terminal_id: str) -> list[str]:
+        return [*map(group_stream, self._groups_of(tx, terminal_id)), terminal_stream(terminal_id)]
+
+    def _row(self, tx: Tx, terminal_id: str) -> sa.Row[Any]:
+        row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == terminal_id))
+        if row is None:
+            raise NotThere(f"there is no terminal {terminal_id[:60]!r}")
+        return row
+
+
+def _standing(head: Head, cursor: sa.Row[Any] | None) -> Standing:
+    if cursor is None:
+        return Standing(head.stream, "unknown", None, head.seq, "the terminal has not asked for it yet")
+    if cursor.epoch != head.epoch:
+        return Standing(head.stream, "other_epoch", cursor.seq, head.seq,
+                        "the hub was set back or the terminal is an old one: it needs a snapshot")
+    if cursor.seq != head.seq:
+        return Standing(head.stream, "behind", cursor.seq, head.seq, f"{head.seq - cursor.seq} changes behind")
+    if cursor.digest != head.digest:
+        return Standing(head.stream, "differs", cursor.seq, head.seq, "up to date, but other records: being repaired")
+    return Standing(head.stream, "equal", cursor.seq, head.seq, "")
+
+
+def _id(name: str) -> str:
+    try:
+        return checked(name)
+    except ValueError as error:
+        raise FieldRefused("id", str(error)) from None
+
+
+def _span(age: timedelta) -> str:
+    seconds = int(age.total_seconds())
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,120 @@
+"""The hub as a whole: everything opened and tied together. Called by the CLI, the API and `serve`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from device.clock import Clock
+from device.errors import StoreError
+from device.face.card import Card
+from sync.hub.consent import Consents
+from sync.hub.enrol import Enroller, Eye
+from sync.hub.events import Events
+from sync.hub.faces import Faces
+from sync.hub.fleet import Fleet
+from sync.hub.groups import Groups
+from sync.hub.keys import Keys
+from sync.hub.ledger import Ledger
+from sync.hub.orders import Orders
+from sync.hub.people import ERASURE_DUE, People
+from sync.hub.places import Places, make_folders
+from sync.hub.schema import meta
+from sync.hub.storage import Storage
+from sync.hub.tokens import Tokens
+from sync.hub.vault import Vault
+
+FPIR = 1e-3  # of the duplicate check: what the terminals' default is, so that both say the same of a face
+KEEP_PHOTOS = "keep_photos"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hub:
+    """The parts of one hub; any thread may use them."""
+
+    where: Places
+    clock: Clock
+    storage: Storage
+    vault: Vault
+    ledger: Ledger
+    keys: Keys
+    groups: Groups
+    consents: Consents
+    people: People
+    enroller: Enroller
+    fleet: Fleet
+    orders: Orders
+    events: Events
+    tokens: Tokens
+
+    @classmethod
+    def open(cls, where: Places, clock: Clock, environment: Mapping[str, str] | None = None,
+             is_new: bool = False) -> Hub:
+        """The hub in these places; StoreError where there is none, unless a new one is to be made.
+
+        What was cut short is made up for: keys of removed persons are destroyed, and where the database is an old
+        one, persons who were removed since are removed again.
+        """
+        if not is_new and not where.database.exists():
+            raise StoreError(f"{where.database}: there is no hub here yet; make one with `fleethub init`, or set "
+                             "FLEETHUB_STATE")
+        make_folders(where)
+        vault = Vault.open(where, environment)
+        try:
+            storage = Storage.open(where.database)
+        except BaseException:
+            vault.close()
+            raise
+        with contextlib.ExitStack() as undo:
+            undo.callback(storage.close)
+            undo.callback(vault.close)
+            hub = cls._of(where, clock, storage, vault)
+            hub.people.finish_removals()
+            if hub.ledger.was_set_back:
+                hub.people.forget_unreadable()
+            undo.pop_all()
+        return hub
+
+    @classmethod
+    def _of(cls, where: Places, clock: Clock, storage: Storage, vault: Vault) -> Hub:
+        ledger = Ledger(storage, vault, clock, where.mark)
+        keys, groups, consents = Keys(storage, vault, clock), Groups(storage), Consents(storage, vault, clock)
+        people = People(storage, vault, ledger, groups, consents, clock)
+        enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
+                            keeps_photos(storage))
+        return cls(where, clock, storage, vault, ledger, keys, groups, consents, people, enroller,
+                   Fleet(storage, ledger, groups, keys, clock), Orders(storage, clock), Events(storage, clock),
+                   Tokens(storage, clock))
+
+    def tidy(self) -> None:
+        """What is to be done now and then: faces without consent go, and what was removed leaves the files."""
+        self.people.end_lapsed_consents()
+        with self.storage.read() as tx:
+            note = tx.value(sa.select(meta.c.value).where(meta.c.name == ERASURE_DUE))
+        if note is not None and self.storage.erase():
+            with self.storage.write() as tx:
+                tx.run(sa.delete(meta).where(meta.c.name == ERASURE_DUE, meta.c.value == note))
+
+    def close(self) -> None:
+        self.storage.close()
+        self.vault.close()
+
+
+def keeps_photos(storage: Storage) -> bool:
+    """Whether this hub was told to keep pictures."""
+    with storage.read() as tx:
+        return tx.value(sa.select(meta.c.value).where(meta.c.name == KEEP_PHOTOS)) is not None
+
+
+def open_eye() -> Eye:
+    """The networks of the pack in use, with enrolment's gates."""
+    from device.face.models import Models
+    from device.face.portrait import Examiner
+    from device.face.quality import ENROLMENT
+    from device.packs import library
+
+    card: Card = library.open_pack()
+    return Eye(card, Examiner(Models.load(card), ENROLMENT))

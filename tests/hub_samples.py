@@ -1,0 +1,62 @@
+"""What the hub's tests share: a hub in a folder of its own, pictures, consents, journal rows."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device.clock import HandClock
+from device.store.records import Consent
+from sync.hub import consent
+from sync.hub.enrol import Photo
+from sync.hub.hub import Hub
+from sync.hub.people import Newcomer
+from sync.hub.places import places
+
+_blank: list[Path] = []
+
+
+def blank_state(factory: pytest.TempPathFactory) -> Path:
+    """The state of a new hub with a site and two groups; made once, copied for each test."""
+    if not _blank:
+        root = factory.mktemp("blank") / "hub"
+        hub = Hub.open(places(root=root), HandClock(), {}, is_new=True)
+        hub.groups.add_site("hq")
+        hub.groups.add("staff", "hq")
+        hub.groups.add("lab", "hq")
+        hub.close()
+        _blank.append(root)
+    return _blank[0]
+
+
+def open_hub(root: Path, factory: pytest.TempPathFactory, clock: HandClock | None = None) -> Hub:
+    """A hub of its own in `root`."""
+    if not root.exists():
+        shutil.copytree(blank_state(factory), root)
+    return Hub.open(places(root=root), clock or HandClock(), {})
+
+
+def agreed(clock: HandClock, **changes) -> Consent:
+    given = clock.now() - timedelta(days=1)
+    return consent.of_text(clock, "paper", given, changes.pop("valid_until", None))
+
+
+def li_wei(**changes) -> Newcomer:
+    return Newcomer(**{"label": "CANARY Li Wei", "groups": ("staff",), "external_id": "CANARY-0017", **changes})
+
+
+def jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def photo_of(pixels: np.ndarray, name: str = "face.jpg") -> Photo:
+    return Photo(name, jpeg(pixels))
+
+
+def raw(root: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file())

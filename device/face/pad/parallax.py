@@ -1,10 +1,10 @@
 """Parallax: how far the points of a face moved otherwise than the points of any flat picture can.
 
 Called by `face.pad.plane`. Two views of a plane differ by a homography (Hartley and Zisserman, Multiple View
-Geometry, 13.1). Two views of a head differ by that and by its relief times the change of view ("plane plus parallax"). What is
-left after the best homography is therefore noise for a picture, however it is moved, and for a head what its relief
-predicts. The motion is measured in the pixels (Lucas and Kanade's optical flow on a patch around each point), never
-taken from the landmarks: their network imagines depth in flat pictures too.
+Geometry, 13.1). Two views of a head differ by that and by its relief times the change of view ("plane plus
+parallax"). What is left after the best homography is therefore noise for a picture, however it is moved, and for a
+head what its relief predicts. The motion is measured in the pixels (Lucas and Kanade's optical flow on a patch around
+each point), never taken from the landmarks: their network imagines depth in flat pictures too.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def measure(reference: Reference, patch: Patch) -> Parallax | None:
     seen, is_found = _follow(reference.patch.grey, patch.grey, start, plane)
     again, is_found_again = _follow(reference.patch.grey, patch.grey, start, head)
     kept = is_found & is_found_again & (np.hypot(*(seen - again).T) < _AGREE_PX)
-    return _compare(start, (seen + again) / 2 - start, head - start, reference.relief, kept)
+    return _compare(start, (seen + again) * np.float32(0.5) - start, head - start, reference.relief, kept)
 
 
 def _compare(start: Floats, seen: Floats, head: Floats, relief: Floats, kept: Flags) -> Parallax | None:
@@ -194,7 +194,8 @@ def _flat(flow: Floats) -> Doubles:
 def _off(plane: Doubles, flow: Floats) -> Floats:
     """What is left of N×2 displacements after those of a plane."""
     both = _flat(flow)
-    return (both - plane @ (plane.T @ both)).reshape(2, -1).T.astype(np.float32)
+    left: Floats = (both - plane @ (plane.T @ both)).reshape(2, -1).T.astype(np.float32)
+    return left
 
 
 def _follow(before: Pixels, after: Pixels, start: Floats, guess: Floats) -> tuple[Floats, Flags]:

@@ -22,7 +22,7 @@ from device.config import Config, parse_config
 from device.consent import record_consent
 from device.door.types import Decision, Now, Phase
 from device.enrolment import Photo, enrol
-from device.errors import CameraLost, HardwareMissing
+from device.errors import CameraLost, HardwareMissing, ModelMismatch
 from device.face.card import Card
 from device.face.models import Models
 from device.face.portrait import Examiner
@@ -31,7 +31,7 @@ from device.frame import Frame
 from device.hardware.orders import Ack
 from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
-from device.store.places import Places, places
+from device.store.places import Places, make_folders, places
 from device.store.seal import load_key
 
 Pixels = npt.NDArray[np.uint8]
@@ -123,6 +123,7 @@ def turn_until(terminal: Terminal, happened: Callable[[], object], within_s: flo
 
 def enrol_person(state: Places, card: Card, pixels: Pixels) -> str:
     clock = SystemClock()
+    make_folders(state)
     writer = CacheWriter.open(state.gallery_db, load_key(state), clock)
     try:
         known = load_enrolled(writer, card, configuration())
@@ -249,3 +250,44 @@ def test_a_wrong_configuration_ends_with_two_and_one_line(tmp_path: Path) -> Non
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "did you mean lock?" in result.stderr
+
+
+def test_an_altered_model_file_keeps_the_terminal_from_starting_and_is_named(
+        state: Places, own_cache: Path, empty_scene: Pixels) -> None:
+    mesh = own_cache / "packs" / "mobilefacenet" / "face_landmark.tflite"
+    mesh.write_bytes(mesh.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelMismatch, match="face_landmark.tflite"):
+        Terminal(configuration(), state, SystemClock(), camera=lambda: StillCamera(empty_scene))
+
+
+def test_damaged_files_are_set_aside_and_the_door_goes_on(
+        state: Places, watcher: Watcher, pack: Card, person_scene: Pixels, portrait: Pixels) -> None:
+    enrol_person(state, pack, portrait)
+    with Terminal(configuration(), state, SystemClock(), camera=lambda: StillCamera(person_scene)) as terminal:
+        terminal.start()
+    for path in (state.gallery_db, state.journal_db):
+        path.write_bytes(b"not a database, but long enough to look at" * 200)
+    with Terminal(configuration(), state, SystemClock(), camera=lambda: StillCamera(person_scene),
+                  observers=[watcher]) as terminal:
+        terminal.start()
+        turn_until(terminal, lambda: watcher.decisions)
+    assert watcher.decisions[-1].reason == "unknown_face"
+    reader = JournalReader.open(state.journal_db)
+    reasons = [entry.reason for entry in reader.last(100)]
+    reader.close()
+    assert reasons[0] == "journal_set_aside"
+    assert "gallery_rebuilt" in reasons
+    for path in (state.gallery_db, state.journal_db):
+        kept = [other for other in path.parent.iterdir() if other.read_bytes().startswith(b"not a database")]
+        assert len(kept) == 1
+        assert kept[0] != path
+
+
+def test_enrolling_goes_on_while_the_door_runs_and_the_door_sees_it_at_once(
+        running: tuple[Terminal, StillCamera], state: Places, pack: Card, portrait: Pixels) -> None:
+    terminal, _ = running
+    before = terminal.rosters.current.generation
+    enrol_person(state, pack, portrait)
+    turn_until(terminal, lambda: terminal.rosters.current.generation != before, within_s=2.0)
+    assert len(terminal.rosters.current.gallery) == 1
+    assert len(terminal.rosters.current.rules.rules) == 1

@@ -202,7 +202,7 @@ def test_the_release_before_opens_and_writes_a_newer_file(tmp_path):
             for table in ("people", "templates", "credentials", "records", "state", "drops", "cursors", "acked",
                           "meta") if record == "gallery" else ("entries", "chain"):
                 db.execute(f"ALTER TABLE {table} ADD COLUMN later TEXT")
-            db.execute("CREATE TABLE inbox (command_id TEXT PRIMARY KEY, body BLOB)")
+            db.execute("CREATE TABLE later (command_id TEXT PRIMARY KEY, body BLOB)")
             db["_sqlite_migrations"].insert({"migration_set": record, "name": "9999_later", "applied_at": ""})
     writer.close()
     journal.close()

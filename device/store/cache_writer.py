@@ -124,12 +124,25 @@ class CacheWriter(CacheReader):
         if self.erases_at_once and self.is_erasure_due:
             self.erase()
 
+    @contextlib.contextmanager
+    def quietly(self) -> Iterator[None]:
+        """One transaction for what is nobody's record (stages, cursors of journals, letters to doord): the generation
+        stays, so that no reader takes it for a change of who may enter."""
+        with reporting(self._path):
+            if self._writing:
+                yield
+                return
+            with self._db.atomic():
+                yield
+
     def put_person(self, person: Person) -> None:
         """Add or replace a person. Without consent in the new record, the person's templates go."""
         _check_id(person.person_id, "person")
         with self.together() as generation:
             sealed = self._sealer.seal(body.encode(person), "person", person.person_id)
-            self._put("people", ("person_id", "sealed", "generation"), (person.person_id, sealed, generation))
+            is_named = bool(person.consent and person.consent.consent_id and person.consent.text_version)
+            self._put("people", ("person_id", "sealed", "generation", "is_consented"),
+                      (person.person_id, sealed, generation, int(is_named)))
             self._undrop("person", person.person_id)
             self._consents[person.person_id] = self._is_consented(person.consent)
             if not self._consents[person.person_id]:
@@ -204,7 +217,7 @@ class CacheWriter(CacheReader):
 
     def set_acked(self, journal_id: str, seq: int) -> None:
         """The hub has stored this journal up to `seq`; never moves back."""
-        with self.together():
+        with self.quietly():
             self._db.execute("INSERT INTO acked (journal_id, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET "
                              "seq = max(seq, excluded.seq)", [journal_id, seq])
 

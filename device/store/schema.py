@@ -83,6 +83,55 @@ def _people(db: Database) -> None:
         CREATE TABLE acked (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT""")
 
 
+def _synced(db: Database) -> None:
+    """What a hub told this terminal, and what door-syncd hands over to doord. Bodies are sealed as in `_people`.
+
+    is_consented  of a person: the record names a consent; null where an earlier release wrote it
+    synced        what each stream holds, as its digest sees it: version and leaf hash, by bucket
+    stages        snapshots and repairs that arrive part by part; staged holds their records, without an index, since
+                  they are only written, counted and taken over whole; a null `sealed` was dropped meanwhile
+    drops_ahead   drops that were obeyed before what precedes them in their stream had arrived
+    past_epochs   histories that a stream has left; none of them is entered again
+    inbox         commands, as the hub signed them; desired: the newest desired state, as the hub signed it
+    receipts      deletions, to be confirmed once doord's matcher has reached the generation
+    signs         what else doord should know of the link, in words
+    """
+    _run(db, """
+        ALTER TABLE people ADD COLUMN is_consented INTEGER;;
+        CREATE TABLE synced (
+            stream TEXT NOT NULL, bucket INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+            version INTEGER NOT NULL, leaf BLOB NOT NULL, PRIMARY KEY (stream, bucket, kind, key))
+            STRICT, WITHOUT ROWID;;
+        CREATE TABLE stages (
+            stream TEXT PRIMARY KEY, epoch TEXT NOT NULL, form TEXT NOT NULL, to_seq INTEGER NOT NULL,
+            digest BLOB NOT NULL, parts INTEGER NOT NULL) STRICT;;
+        CREATE TABLE stage_parts (
+            stream TEXT NOT NULL, part INTEGER NOT NULL, PRIMARY KEY (stream, part)) STRICT;;
+        CREATE TABLE stage_buckets (
+            stream TEXT NOT NULL, bucket INTEGER NOT NULL, PRIMARY KEY (stream, bucket)) STRICT;;
+        CREATE TABLE staged (
+            stream TEXT NOT NULL, bucket INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+            version INTEGER NOT NULL, leaf BLOB NOT NULL, person_id TEXT NOT NULL, model_id TEXT NOT NULL,
+            method TEXT NOT NULL, finder BLOB, is_consented INTEGER NOT NULL, sealed BLOB) STRICT;;
+        CREATE TABLE drops_ahead (
+            stream TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL,
+            PRIMARY KEY (stream, kind, key)) STRICT, WITHOUT ROWID;;
+        CREATE TABLE past_epochs (
+            stream TEXT NOT NULL, epoch TEXT NOT NULL, PRIMARY KEY (stream, epoch)) STRICT;;
+        CREATE TABLE group_keys (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, key_id TEXT NOT NULL UNIQUE, group_id TEXT NOT NULL,
+            sealed BLOB NOT NULL) STRICT;;
+        CREATE TABLE inbox (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, command_id TEXT NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;;
+        CREATE TABLE desired (
+            id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, data BLOB NOT NULL) STRICT;;
+        CREATE TABLE receipts (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL,
+            digest BLOB NOT NULL, generation INTEGER NOT NULL, dropped TEXT NOT NULL,
+            is_sent INTEGER NOT NULL DEFAULT 0) STRICT;;
+        CREATE TABLE signs (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT""")
+
+
 def _entries(db: Database) -> None:
     """Append-only, held to it by triggers: an entry continues the chain, is never changed, and goes only from the
     old end, after the anchor has taken over the hash of the newest entry that goes."""
@@ -119,4 +168,5 @@ def _entries(db: Database) -> None:
 
 
 gallery(name="0001_people")(_people)
+gallery(name="0002_synced")(_synced)
 journal(name="0001_entries")(_entries)

@@ -1,0 +1,145 @@
+"""From a page's body to records as the store takes them, each with its place in the stream's digest.
+
+A record that is not what it says (another id than its key's, a body of another form, a vector that cannot be
+compared) is refused alone and counted: the rest of the page goes on, and the stream's digest tells the hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from device.store import body
+from device.store.cache import TEMPLATE_HEAD
+from device.store.records import AccessRule, Credential, Schedule
+from device.store.synced import Dropped, Told
+from device.store.trust import MessageRefused
+from sync.wire.digest import bucket_of, placed
+from sync.wire.messages import Change, PageBody, TemplateColumns
+from sync.wire.templates import rows
+
+# What the body of these kinds must be, and which field is its key; other kinds are kept as they come.
+_SHAPES: dict[str, tuple[type[Any], str]] = {
+    "credential": (Credential, "credential_id"), "rule": (AccessRule, "rule_id"),
+    "schedule": (Schedule, "schedule_id"),
+}
+
+
+class _Consent(msgspec.Struct, frozen=True):
+    consent_id: str
+    text_version: str
+    kinds: list[str]
+    purposes: list[str]
+    given_at: str
+    means: str
+    valid_until: str | None = None
+
+
+class _Person(msgspec.Struct, frozen=True):
+    """`records.Person` as its body has it. Read so in 3 µs, by `store.body` in 38: it decides about snapshots."""
+
+    person_id: str
+    label: str
+    groups: tuple[str, ...] = ("everyone",)
+    person_class: Literal["regular", "visitor", "blocked", "accessible"] = "regular"
+    valid_from: str | None = None
+    valid_until: str | None = None
+    consent: _Consent | None = None
+
+
+_people = msgspec.json.Decoder(_Person)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One page's body, ready for the store; refused counts records that were left out, buckets are a repair's."""
+
+    drops: list[Dropped]
+    told: list[Told]
+    refused: int = 0
+    buckets: tuple[int, ...] = ()
+
+
+def read_page(page: PageBody) -> Arrived:
+    """What the page drops and puts; MessageRefused where columns are malformed."""
+    drops = [Dropped(change.kind, change.key, bucket_of(change.kind, change.key), change.seq)
+             for change in page.drops]
+    told, refused = [], 0
+    for change in page.puts:
+        try:
+            told.append(_told(change))
+        except MessageRefused:
+            refused += 1
+    for columns in page.templates:
+        found = read_columns(columns)
+        told += found
+        refused += columns.count - len(found)
+    return Arrived(drops, told, refused, page.buckets)
+
+
+def read_columns(columns: TemplateColumns) -> list[Told]:
+    """Templates that can be compared; MessageRefused where the columns themselves are malformed."""
+    found = []
+    is_sound = _sound_vectors(columns) if columns.count else []
+    for row, is_usable in zip(rows(columns), is_sound, strict=True):
+        if is_usable:
+            bucket, leaf = placed("template", row.template_id, row.seq, row.body)
+            plain = TEMPLATE_HEAD.pack(row.scale, row.quality / 255, row.created_ms / 1000) + row.vector
+            found.append(Told("template", row.template_id, bucket, row.seq, leaf, plain, row.person_id,
+                              columns.model_id))
+    return found
+
+
+def _told(change: Change) -> Told:
+    bucket, leaf = placed(change.kind, change.key, change.seq, change.body)
+    if change.op != "put" or change.kind == "template":
+        raise MessageRefused(f"{change.kind} {change.key}: templates travel in columns, drops among the drops")
+    told = Told(change.kind, change.key, bucket, change.seq, leaf, change.body)
+    if change.kind == "person":
+        return told._replace(is_consented=_is_consented(change))
+    if change.kind in _SHAPES:
+        record = _record(change)
+        if isinstance(record, Credential):
+            return told._replace(person_id=record.person_id, method=record.method.value, secret=record.secret)
+    return told
+
+
+def _record(change: Change) -> Any:
+    shape, key = _SHAPES[change.kind]
+    try:
+        record = body.decode(shape, change.body)
+    except ValueError as error:
+        raise MessageRefused(f"{change.kind} {change.key}: {error}") from None
+    if getattr(record, key) != change.key:
+        raise MessageRefused(f"{change.kind} {change.key} holds another id")
+    return record
+
+
+def _is_consented(change: Change) -> bool:
+    try:
+        person = _people.decode(change.body)
+        consent = person.consent
+        moments = [person.valid_from, person.valid_until]
+        if consent is not None:
+            moments += [consent.given_at, consent.valid_until]
+        if any(moment is not None and datetime.fromisoformat(moment).tzinfo is None for moment in moments):
+            raise ValueError
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        raise MessageRefused(f"person {change.key}: not a Person") from None
+    if person.person_id != change.key:
+        raise MessageRefused(f"person {change.key} holds another id")
+    return consent is not None and bool(consent.consent_id) and bool(consent.text_version)
+
+
+def _sound_vectors(columns: TemplateColumns) -> list[bool]:
+    """Which vectors have unit length; rounding to int8 moves it by less than one per cent."""
+    import numpy as np
+
+    if len(columns.vectors) != columns.count * columns.dimensions or len(columns.scales) != 4 * columns.count:
+        raise MessageRefused(f"columns of {columns.count} templates: vectors or scales have another length")
+    steps = np.frombuffer(columns.vectors, np.int8).reshape(columns.count, columns.dimensions).astype(np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", steps, steps)) * np.frombuffer(columns.scales, "<f4")
+    return [bool(sound) for sound in (lengths > 0.9) & (lengths < 1.1)]

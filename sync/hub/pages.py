@@ -37,14 +37,14 @@ def snapshot(living: Sequence[Change]) -> list[bytes]:
     return parts or [encode_body(PageBody())]
 
 
-def repair(living: Sequence[Change], buckets: Sequence[int], drops: Sequence[Change] = ()) -> bytes | None:
+def repair(living: Sequence[Change], buckets: Sequence[int]) -> bytes | None:
     """The encoded body of one page with all that lives in these buckets; None where a snapshot serves better.
 
     One page, because a template may need a person of another bucket: all of it holds, or nothing.
     """
     if sum(len(change.body) for change in living) > DELTA_BYTES:
         return None
-    body = encode_body(PageBody(tuple(drops), _puts(living), tuple(_columns(_templates(living))), tuple(buckets)))
+    body = encode_body(PageBody((), _puts(living), tuple(_columns(_templates(living))), tuple(buckets)))
     return body if len(body) <= DELTA_BYTES else None
 
 

@@ -1,0 +1,193 @@
+"""Serves terminals that lag, a few at a time, on a thread of its own so that no snapshot delays a live change.
+
+A job is asked for as often as the terminal reports that it lags, and done once: it is under way until the terminal
+reports that it arrived or its time is up. Snapshots go to at most `SNAPSHOTS` terminals at a time, and no faster than
+the broker takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum
+
+from device.clock import Clock
+from device.errors import StoreError
+from device.threads import Worker
+from sync.hub.carrier import Link
+from sync.hub.editions import Edition, Editions
+from sync.hub.roster import Terminal
+from sync.wire import topics
+from sync.wire.codec import encode
+from sync.wire.sign import Signer
+
+log = logging.getLogger(__name__)
+
+SNAPSHOTS = 8
+JOBS = 5000
+ANSWER_S = 5.0
+ANSWER_S_PER_MB = 2.0
+
+
+class Way(Enum):
+    """How a terminal is brought forward."""
+
+    DELTA = "delta"
+    SNAPSHOT = "snapshot"
+    REPAIR = "repair"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One terminal, one stream, towards (epoch, to_seq).
+
+    from_seq  where a delta begins
+    at_least  where the terminal stands in this epoch: no older snapshot is any use to it
+    buckets   of a repair
+    """
+
+    terminal: Terminal
+    stream: str
+    way: Way
+    epoch: str
+    to_seq: int
+    from_seq: int = 0
+    at_least: int = 0
+    buckets: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.terminal.terminal_id, self.stream
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What a terminal was sent and has not reported yet."""
+
+    way: Way
+    epoch: str
+    to_seq: int
+    until_mono: float
+
+
+class CatchUp:
+    """Jobs that wait, and what is under way; `ask`, `arrived` and `forget` are for the ingesting thread."""
+
+    def __init__(self, editions: Editions, signer: Signer, clock: Clock, link: Link) -> None:
+        self.counts: Counter[str] = Counter()
+        self._editions, self._signer, self._clock, self._link = editions, signer, clock, link
+        # A queue would hold a job per report; here the newest of each terminal and stream replaces the older.
+        self._changed = threading.Condition()
+        self._jobs: dict[tuple[str, str], Job] = {}
+        self._sent: dict[tuple[str, str], _Sent] = {}
+        self._worker: Worker | None = None
+
+    def start(self) -> None:
+        self._worker = Worker("catch-up", self._work, self._clock)
+        self._worker.start()
+
+    def stop(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.stopping.set()
+            with self._changed:
+                self._changed.notify_all()
+            worker.stop()
+
+    def ask(self, job: Job) -> bool:
+        """Have it done, unless the like is under way."""
+        with self._changed:
+            sent = self._sent.get(job.key)
+            if sent is not None and self._clock.mono() < sent.until_mono and (job.way is not Way.REPAIR
+                                                                              or sent.way is Way.REPAIR):
+                return False
+            if job.key not in self._jobs and len(self._jobs) >= JOBS:
+                self.counts["put off"] += 1
+                return False
+            self._jobs[job.key] = job
+            self._changed.notify()
+        return True
+
+    def arrived(self, terminal_id: str, stream: str, epoch: str, seq: int) -> None:
+        """A terminal reports where it stands: whatever was to bring it there is done."""
+        with self._changed:
+            sent = self._sent.get((terminal_id, stream))
+            if sent is not None and sent.way is not Way.REPAIR and (epoch, seq) >= (sent.epoch, sent.to_seq) and (
+                    epoch == sent.epoch):
+                del self._sent[(terminal_id, stream)]
+                self._changed.notify()
+
+    def forget(self) -> None:
+        """The link was lost: what was under way may be lost as well."""
+        with self._changed:
+            self._sent.clear()
+            self._changed.notify()
+
+    def step(self) -> bool:
+        """Do one job that may be done now; whether there was one."""
+        job = self._next()
+        if job is None:
+            return False
+        edition = self._make(job)
+        with self._changed:
+            time_s = ANSWER_S + ANSWER_S_PER_MB * edition.size / 1e6
+            self._sent[job.key] = _Sent(job.way, edition.head.epoch, edition.head.seq,
+                                        self._clock.mono() + 10 * time_s)
+        is_sent = self._send(job.terminal, edition)
+        with self._changed:
+            if not is_sent:
+                self._sent.pop(job.key, None)
+            elif job.key in self._sent:
+                self._sent[job.key].until_mono = self._clock.mono() + time_s
+        self.counts[job.way.value] += is_sent
+        return True
+
+    def _next(self) -> Job | None:
+        now = self._clock.mono()
+        with self._changed:
+            for key in [key for key, sent in self._sent.items() if sent.until_mono <= now]:
+                del self._sent[key]
+            busy = sum(sent.way is Way.SNAPSHOT for sent in self._sent.values())
+            for key, job in self._jobs.items():
+                if job.way is not Way.SNAPSHOT or busy < SNAPSHOTS:
+                    return self._jobs.pop(key)
+        return None
+
+    def _make(self, job: Job) -> Edition:
+        editions, edition = self._editions, None
+        reader = editions.reader(job.terminal, job.stream)
+        if job.way is Way.NOTHING:
+            return editions.nothing(job.terminal, job.stream, job.to_seq)
+        if job.way is Way.DELTA:
+            edition = editions.delta(reader, job.stream, job.from_seq)
+        elif job.way is Way.REPAIR:
+            edition = editions.repair(reader, job.stream, job.buckets)
+        return edition or editions.snapshot(reader, job.stream, job.at_least)
+
+    def _send(self, terminal: Terminal, edition: Edition) -> bool:
+        topic = topics.PAGES.of(terminal.site, terminal.terminal_id)
+        for page in edition.pages:
+            while not self._link.wait_for_room(1.0):
+                if not self._link.is_up or (self._worker is not None and self._worker.stopping.is_set()):
+                    return False
+            if not self._link.publish(topic, encode(page, topic, self._signer)):
+                return False
+        return True
+
+    def _work(self, worker: Worker) -> None:
+        while not worker.stopping.is_set():
+            worker.beat()
+            try:
+                if self.step():
+                    continue
+            except StoreError as error:
+                log.error("catching up: %s", error)
+                worker.stopping.wait(1.0)
+            except Exception:
+                self.counts["failed"] += 1
+                log.exception("a terminal could not be served")
+            with self._changed:
+                self._changed.wait(0.5)

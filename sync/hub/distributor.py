@@ -1,0 +1,248 @@
+"""What the hub sends and when: changes once they are committed, heads every minute, to each terminal what it lacks.
+
+A terminal states where it stands (`Report`); whoever lags is served by `catchup`, never twice at a time. All that is
+kept here is in memory and comes back with the terminals' retained reports. Owned by the one thread that ingests.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from device.clock import Clock
+from device.store.trust import place
+from sync.hub.carrier import Link
+from sync.hub.catchup import CatchUp, Job, Way
+from sync.hub.editions import EMPTY, Editions, Reader
+from sync.hub.keys import Keys
+from sync.hub.ledger import Head, Ledger, group_stream, milliseconds
+from sync.hub.roster import Roster, Terminal
+from sync.wire import topics
+from sync.wire.codec import encode
+from sync.wire.digest import differing_ranges
+from sync.wire.messages import AnyMessage, Cursor, GroupKey, RangeHashes, RepairRequest, Report
+from sync.wire.messages import Head as HeadMessage
+from sync.wire.seal import seal_to
+from sync.wire.sign import Signer
+
+log = logging.getLogger(__name__)
+
+HEAD_S = 60.0
+GRACE_S = 1.0  # how long a page that went to the whole group may take before a terminal is served by itself
+KEY_AGAIN_S = 5.0
+NEW_EPOCH_S = 600.0
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where one terminal says it stands, and what was sent to it since."""
+
+    terminal: Terminal
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    key_ids: frozenset[str] = frozenset()
+    keys_sent: dict[str, float] = field(default_factory=dict)
+    is_reported: bool = False
+
+
+class Distributor:
+    """The live side of one hub."""
+
+    def __init__(self, ledger: Ledger, keys: Keys, roster: Roster, signer: Signer, clock: Clock, link: Link,
+                 catchup: CatchUp, editions: Editions) -> None:
+        self.counts: Counter[str] = Counter()
+        self._ledger, self._keys, self._roster, self._signer = ledger, keys, roster, signer
+        self._clock, self._link, self._catchup, self._editions = clock, link, catchup, editions
+        self._standings: dict[str, Standing] = {}
+        self._published: dict[str, tuple[str, int]] = {}
+        self._live: dict[str, tuple[int, float]] = {}  # stream -> first seq of the pages sent just now, and when
+        self._group_keys: dict[str, str] = {}
+        self._heads_at = float("-inf")
+        self._new_epoch_at = float("-inf")
+
+    # --- what happened -----------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """The link is up: say where every stream stands, since a broker may have lost what it kept."""
+        self._heads_at = float("-inf")
+        self._catchup.forget()
+
+    def changed(self, streams: list[str]) -> None:
+        """These streams moved: one page to each group; a terminal's own stream goes to it alone."""
+        for stream in streams:
+            kind, _, name = stream.partition("/")
+            if kind == "group":
+                self._publish_group(stream, name)
+            elif name in self._standings:
+                self._serve(self._standings[name], stream)
+
+    def reported(self, terminal: Terminal, report: Report) -> None:
+        """A terminal says where it stands."""
+        standing = self._standings.setdefault(terminal.terminal_id, Standing(terminal))
+        standing.terminal = terminal
+        standing.cursors = {cursor.stream: cursor for cursor in report.cursors}
+        standing.key_ids = frozenset(report.key_ids)
+        standing.is_reported = True
+        for cursor in report.cursors:
+            self._catchup.arrived(terminal.terminal_id, cursor.stream, cursor.epoch, cursor.seq)
+        self._serve_all(standing)
+
+    def asked(self, terminal: Terminal, request: RepairRequest) -> None:
+        """A terminal found its digest unequal: tell it the hashes of what differs, then send what lives there."""
+        if request.stream not in terminal.streams:
+            return
+        head, tree = self._ledger.digest(request.stream)
+        if (head.epoch, head.seq) != (request.epoch, request.seq):
+            self._serve_all(self._standings.setdefault(terminal.terminal_id, Standing(terminal)))
+            return
+        if request.buckets:
+            self._catchup.ask(Job(terminal, request.stream, Way.REPAIR, head.epoch, head.seq,
+                                  buckets=tuple(sorted(set(request.buckets))), at_least=head.seq))
+            return
+        if len(request.ranges) != len(tree.ranges()):
+            return
+        differing = differing_ranges(tree.ranges(), request.ranges)
+        ranges = tuple((index, tree.buckets_of(index)) for index in differing)
+        self.counts["repairs"] += 1
+        self._send(terminal, RangeHashes(terminal_id=terminal.terminal_id, stream=request.stream, epoch=head.epoch,
+                                         seq=head.seq, ranges=ranges))
+
+    def tick(self) -> None:
+        """About once a second: heads when they are due, and whoever still lags."""
+        now = self._clock.mono()
+        if now - self._heads_at >= HEAD_S:
+            self._heads_at = now
+            for group, site in self._roster.groups().items():
+                self.say_head(group, site)
+        epoch, seqs = self._ledger.epoch, self._ledger.streams()
+        for standing in self._standings.values():
+            if standing.is_reported:
+                self._look_after(standing, epoch, seqs)
+
+    def _look_after(self, standing: Standing, epoch: str, seqs: dict[str, int]) -> None:
+        for stream in standing.terminal.streams:
+            cursor, seq = standing.cursors.get(stream), seqs.get(stream, 0)
+            is_there = cursor is not None and (cursor.epoch, cursor.seq) == (epoch, seq) and cursor.digest != EMPTY
+            if not is_there and (seq or cursor is not None):
+                self._serve(standing, stream)
+        for stream in standing.cursors.keys() - set(standing.terminal.streams):
+            self._take_away(standing, standing.cursors[stream])
+
+    def refresh(self) -> None:
+        """The fleet changed: terminals joined or left groups, or are ours no longer."""
+        for terminal in (found := self._roster.all()):
+            if terminal.terminal_id in self._standings:
+                self._standings[terminal.terminal_id].terminal = terminal
+        for gone in set(self._standings) - {terminal.terminal_id for terminal in found}:
+            del self._standings[gone]
+
+    def say_head(self, group: str, site: str) -> None:
+        """Publish a group's head, retained."""
+        head = self._ledger.head(group_stream(group))
+        topic = topics.GROUP_HEAD.of(site, group)
+        message = HeadMessage(site=site, stream=head.stream, epoch=head.epoch, seq=head.seq, digest=head.digest,
+                              issued_ms=milliseconds(self._clock.now()))
+        self._link.publish(topic, encode(message, topic, self._signer), True)
+
+    # --- one page for a group ----------------------------------------------------------------------------
+
+    def _publish_group(self, stream: str, group: str) -> None:
+        site = self._roster.site_of(group)
+        if site is None:
+            return
+        last = self._published.get(stream)
+        head = self._ledger.head(stream)
+        if last is None or last[0] != head.epoch or last[1] > head.seq:
+            # Nobody was told anything by this hub yet: each terminal says for itself what it lacks.
+            self._published[stream] = (head.epoch, head.seq)
+            self.say_head(group, site)
+            return
+        if self._ledger.drops_after(stream, last[1]):
+            self._editions.forget_drops(stream)
+        seal = self._keys.of_group(group)
+        self._hand_out_keys(group, seal.key_id)
+        edition = self._editions.delta(Reader(site, group=seal), stream, last[1])
+        topic = topics.GROUP_PAGES.of(site, group)
+        if edition is None:
+            self._published[stream] = (head.epoch, head.seq)
+            self.say_head(group, site)
+            return
+        for page in edition.pages:
+            if not self._link.publish(topic, encode(page, topic, self._signer)):
+                return
+            self.counts["pages"] += 1
+            self._note_live(stream, last[1])
+        self._published[stream] = (edition.head.epoch, edition.head.seq)
+
+    def _note_live(self, stream: str, from_seq: int) -> None:
+        now = self._clock.mono()
+        first, at = self._live.get(stream, (from_seq, float("-inf")))
+        self._live[stream] = (first if now - at < GRACE_S else from_seq, now)
+
+    def _is_on_its_way(self, cursor: Cursor) -> bool:
+        """Whether pages that lead on from this cursor went to the whole group a moment ago."""
+        first, at = self._live.get(cursor.stream, (0, float("-inf")))
+        return cursor.seq >= first and self._clock.mono() - at < GRACE_S
+
+    # --- one terminal ------------------------------------------------------------------------------------
+
+    def _serve_all(self, standing: Standing) -> None:
+        for group in standing.terminal.groups:
+            self._hand_key(standing, group)
+        for stream in standing.terminal.streams:
+            self._serve(standing, stream)
+        for stream in standing.cursors.keys() - set(standing.terminal.streams):
+            self._take_away(standing, standing.cursors[stream])
+
+    def _serve(self, standing: Standing, stream: str) -> None:
+        """Have this terminal sent what it lacks of one stream, unless that is under way."""
+        terminal = standing.terminal
+        cursor = standing.cursors.get(stream)
+        head = self._ledger.head(stream)
+        if cursor is None or cursor.epoch != head.epoch:
+            if head.seq or cursor is not None:
+                self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq))
+        elif cursor.seq > head.seq:
+            self._is_ahead(terminal, cursor, head)
+        elif cursor.digest == EMPTY != head.digest and cursor.seq:
+            # It was told to hold nothing of this stream, and is back.
+            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, at_least=cursor.seq))
+        elif cursor.seq < head.seq and not self._is_on_its_way(cursor):
+            self._catchup.ask(Job(terminal, stream, Way.DELTA, head.epoch, head.seq, from_seq=cursor.seq,
+                                  at_least=cursor.seq))
+
+    def _take_away(self, standing: Standing, cursor: Cursor) -> None:
+        if cursor.digest != EMPTY:
+            self._catchup.ask(Job(standing.terminal, cursor.stream, Way.NOTHING, cursor.epoch, cursor.seq))
+
+    def _is_ahead(self, terminal: Terminal, cursor: Cursor, head: Head) -> None:
+        """It has seen more than the ledger has, so the ledger was set back; rarely, lest a liar keep all busy."""
+        if self._clock.mono() - self._new_epoch_at >= NEW_EPOCH_S:
+            self._new_epoch_at = self._clock.mono()
+            log.error("terminal %s is at %d of %s, the ledger at %d: the hub was set back", terminal.terminal_id,
+                      cursor.seq, cursor.stream, head.seq)
+            self._ledger.new_epoch()
+        else:
+            self.counts["ahead"] += 1
+
+    def _hand_out_keys(self, group: str, key_id: str) -> None:
+        """A group's new key goes to all its terminals before the first page under it."""
+        if self._group_keys.get(group) != key_id:
+            self._group_keys[group] = key_id
+            for standing in self._standings.values():
+                if group in standing.terminal.groups:
+                    self._hand_key(standing, group)
+
+    def _hand_key(self, standing: Standing, group: str) -> None:
+        seal, terminal, now = self._keys.of_group(group), standing.terminal, self._clock.mono()
+        if seal.key_id in standing.key_ids or now - standing.keys_sent.get(seal.key_id, -60.0) < KEY_AGAIN_S:
+            return
+        standing.keys_sent[seal.key_id] = now
+        bound_to = place("group_key", terminal.terminal_id, group, seal.key_id)
+        sealed = seal_to(terminal.seal_public, seal.key_bytes(), bound_to)
+        self._send(terminal, GroupKey(terminal_id=terminal.terminal_id, group=group, key_id=seal.key_id,
+                                      sealed=sealed))
+
+    def _send(self, terminal: Terminal, message: AnyMessage) -> bool:
+        topic = topics.PAGES.of(terminal.site, terminal.terminal_id)
+        return self._link.publish(topic, encode(message, topic, self._signer))

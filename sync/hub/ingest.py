@@ -1,0 +1,168 @@
+"""What terminals say, from bytes to rows: verified by the terminal's own key, opened, stored, answered.
+
+A message that is not in order is counted and left; one that makes the hub itself fail is set aside in a folder, so
+that it can be looked at and never stops the others. Owned by the one thread that reads the carrier's inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.clock import Clock
+from device.errors import JournalBroken, SealBroken, StoreError
+from device.store.trust import MessageRefused, Verifier, place
+from sync.hub.carrier import Link
+from sync.hub.courier import Courier
+from sync.hub.distributor import Distributor
+from sync.hub.events import Events
+from sync.hub.fleet import Fleet
+from sync.hub.keys import Identity
+from sync.hub.ledger import milliseconds
+from sync.hub.orders import Orders
+from sync.hub.roster import Roster, Terminal
+from sync.wire import topics
+from sync.wire.codec import decode, decode_body, encode
+from sync.wire.messages import (
+    Acked,
+    Answer,
+    AnswerBody,
+    AnyMessage,
+    HealthBody,
+    JournalBody,
+    JournalPage,
+    Online,
+    Receipt,
+    ReceiptBody,
+    RepairRequest,
+    Report,
+)
+
+log = logging.getLogger(__name__)
+
+SET_ASIDE = 100
+
+# What may come on which topic.
+_EXPECTED: dict[topics.Topic, tuple[type[AnyMessage], ...]] = {
+    topics.REPORT: (Report, RepairRequest), topics.ONLINE: (Online,), topics.JOURNAL: (JournalPage,),
+    topics.RECEIPTS: (Receipt,), topics.ANSWER: (Answer,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of the hub that keep what terminals say, or answer it."""
+
+    roster: Roster
+    fleet: Fleet
+    events: Events
+    orders: Orders
+    courier: Courier
+    distributor: Distributor
+
+
+class Ingest:
+    """One per worker."""
+
+    def __init__(self, desk: Desk, identity: Identity, clock: Clock, link: Link, aside: Path) -> None:
+        self.counts: Counter[str] = Counter()
+        self._desk, self._signer, self._opener = desk, identity.signer, identity.opener
+        self._clock, self._link, self._aside = clock, link, aside
+
+    def take(self, topic: str, data: bytes) -> None:
+        """Deal with one message. StoreError where it cannot be stored now: then the caller tries it again."""
+        try:
+            self._take(topic, data)
+        except (MessageRefused, SealBroken, JournalBroken) as error:
+            self.counts["refused"] += 1
+            log.warning("refused on %s: %s", topic[:200], error)
+        except StoreError:
+            raise
+        except Exception:
+            self.counts["set aside"] += 1
+            log.exception("a message on %s made the hub fail; it is set aside", topic[:200])
+            self._set_aside(topic, data)
+
+    def _take(self, topic: str, data: bytes) -> None:
+        try:
+            kind, site, terminal_id = topics.parse(topic)
+        except ValueError as error:
+            raise MessageRefused(str(error)) from None
+        terminal = self._desk.roster.get(terminal_id)
+        if terminal is None or terminal.site != site or kind not in _EXPECTED:
+            raise MessageRefused("not from a terminal of ours")
+        message = decode(data, topic, Verifier([terminal.sign_public]))
+        if not isinstance(message, _EXPECTED[kind]) or message.terminal_id != terminal_id:  # type: ignore[union-attr]
+            raise MessageRefused(f"a {type(message).__name__} does not belong here")
+        self.counts[type(message).__name__] += 1
+        self._route(terminal, message)
+
+    def _route(self, terminal: Terminal, message: AnyMessage) -> None:
+        match message:
+            case Report():
+                self._report(terminal, message)
+            case RepairRequest():
+                self._desk.distributor.asked(terminal, message)
+            case JournalPage():
+                self._journal(terminal, message)
+            case Receipt():
+                self._receipt(message)
+            case Answer():
+                self._answer(message)
+            case Online():
+                self._desk.fleet.seen(terminal.terminal_id, message.is_online)
+
+    def _report(self, terminal: Terminal, report: Report) -> None:
+        bound_to = place("report", report.terminal_id, report.boot_id, report.issued_ms)
+        health = decode_body(self._opener.open(report.sealed, bound_to), HealthBody)
+        self._desk.fleet.reported(report, health)
+        self._desk.distributor.reported(terminal, report)
+        self._desk.courier.reported(terminal, report)
+        stored = self._desk.events.acked(terminal.terminal_id).get(report.journal_id, 0)
+        if stored != report.acked_seq:
+            self._acknowledge(terminal, report.journal_id, stored)
+
+    def _journal(self, terminal: Terminal, page: JournalPage) -> None:
+        bound_to = place("journal", page.terminal_id, page.journal_id, page.from_seq, page.to_seq)
+        body = decode_body(self._opener.open(page.sealed, bound_to), JournalBody)
+        numbers = [row.seq for row in body.rows]
+        if not numbers or numbers != list(range(page.from_seq + 1, page.to_seq + 1)):
+            raise MessageRefused("a page of the journal is not what it says")
+        try:
+            stored = self._desk.events.store(page.terminal_id, page.journal_id, body.rows)
+        except JournalBroken:
+            self.counts["broken journals"] += 1
+            raise
+        self._acknowledge(terminal, page.journal_id, stored)
+
+    def _receipt(self, receipt: Receipt) -> None:
+        bound_to = place("receipt", receipt.terminal_id, receipt.stream, receipt.epoch, receipt.seq)
+        decode_body(self._opener.open(receipt.sealed, bound_to), ReceiptBody)
+        self._desk.fleet.receipted(receipt.terminal_id, receipt.stream, receipt.epoch, receipt.seq, receipt.digest,
+                                   receipt.issued_ms)
+
+    def _answer(self, answer: Answer) -> None:
+        bound_to = place("answer", answer.terminal_id, answer.command_id)
+        body = decode_body(self._opener.open(answer.sealed, bound_to), AnswerBody)
+        self._desk.orders.answered(answer.terminal_id, answer.command_id, body.outcome, body.reason)
+
+    def _acknowledge(self, terminal: Terminal, journal_id: str, seq: int) -> None:
+        """Say up to where the journal is stored; what was stored is committed by now."""
+        topic = topics.ACKED.of(terminal.site, terminal.terminal_id)
+        message = Acked(terminal_id=terminal.terminal_id, journal_id=journal_id, seq=seq,
+                        issued_ms=milliseconds(self._clock.now()))
+        self._link.publish(topic, encode(message, topic, self._signer), True)
+
+    def _set_aside(self, topic: str, data: bytes) -> None:
+        """Keep the newest hundred; they are sealed, so nobody but the hub can read them."""
+        try:
+            self._aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+            kept = sorted(self._aside.iterdir())
+            for path in kept[:max(0, len(kept) - SET_ASIDE + 1)]:
+                path.unlink()
+            number = milliseconds(self._clock.now())
+            (self._aside / f"{number}-{self.counts['set aside']}").write_bytes(topic.encode() + b"\n" + data)
+        except OSError as error:
+            log.error("it could not be set aside: %s", error.strerror)

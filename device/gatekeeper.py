@@ -59,6 +59,10 @@ class Observer(Protocol):
         """The screen, lamp and buzzer now say this."""
         ...
 
+    def awaited(self, sighting: Sighting) -> None:
+        """A face is being looked at and nothing is decided yet; its hint and action say what would help."""
+        ...
+
 
 class Gatekeeper:
     """One door. `turn` is called in a loop by the thread that owns it."""

@@ -57,6 +57,7 @@ class Sighting:
     score       cosine to the best person, higher = more alike; threshold and margin on the same scale
                 (margin = score minus the best other person's)
     frames      usable frames of the track that the outcome rests on
+    action      what the visitor is to do where the hint is DO_CHALLENGE (blink, turn_left, ...)
     """
 
     track_id: int
@@ -73,6 +74,7 @@ class Sighting:
     frame_seq: int = 0
     since_mono: float = 0.0
     since_seq: int = 0
+    action: str = ""
 
 
 class Level(Enum):

@@ -15,11 +15,13 @@ class Liveness:
     """How a track stands with the level that the door demands.
 
     outcome     None where it passes, ATTACK, or PENDING while the judges want to see more (with `hint`)
+    action      what the visitor is to do where the hint is DO_CHALLENGE, in the words of `face.pad.action`
     """
 
     outcome: Outcome | None = None
     judgements: tuple[Judgement, ...] = ()
     hint: Hint = Hint.NONE
+    action: str = ""
 
 
 class Panel(Protocol):

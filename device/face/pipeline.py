@@ -37,7 +37,10 @@ from device.sighting import Demand, Hint, Outcome, Sighting
 
 RECHECK = {Outcome.KNOWN: 10, Outcome.UNKNOWN: 3}
 """Frames after which the recogniser looks again at a face whose verdict stands; while it is PENDING, on every one.
-A third of a second for a known face (a swapped one is noticed sooner, by its looks), a tenth for an unknown one."""
+A third of a second for a known face (a swapped one is noticed sooner, by its looks), a tenth for an unknown one, and
+for a known one while the judges of liveness are still looking at it."""
+
+UNPROVED_RECHECK = 3
 
 SAME_FACE_FMR = 1e-3
 """Two vectors of one track must be as alike as one stranger in a thousand is; else the track is another person's."""
@@ -45,7 +48,10 @@ SAME_FACE_FMR = 1e-3
 
 @dataclass(slots=True, eq=False, repr=False)
 class _Visit:
-    """What is known of one track; nothing of it outlives the track."""
+    """What is known of one track; nothing of it outlives the track.
+
+    is_bound  whether one frame has shown both the person's face and a live one
+    """
 
     evidence: Evidence
     basis: tuple[int, float, str | None]
@@ -56,6 +62,7 @@ class _Visit:
     read_seq: int = 0
     since_seq: int = -1
     since_mono: float = 0.0
+    is_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +139,14 @@ class Pipeline:
         live = self._judge(frame, track, quality, against.demand)
         if live.outcome is Outcome.ATTACK:
             return self._sighting(frame, track, visit, Outcome.ATTACK, live)
+        if vector is None and _must_prove(visit, live):
+            vector = self._extract(chip)
+            before, visit = visit, self._same_person(track, visit, vector, against)
+            if vector is None or visit is not before:
+                live = Liveness(Outcome.PENDING)
         if vector is not None:
             self._read(frame, visit, vector, against)
-        outcome = live.outcome or (visit.verdict.outcome if visit.verdict else Outcome.PENDING)
-        return self._sighting(frame, track, visit, outcome, live)
+        return self._sighting(frame, track, visit, _outcome(visit, live), live)
 
     def _inspect(self, pixels: Pixels, track: Track) -> tuple[Quality, Pixels]:
         mesh = track.face.mesh
@@ -162,6 +173,7 @@ class Pipeline:
             visit = self._visits[track.track_id] = self._fresh(against)
         elif visit.basis != against.basis:
             visit.evidence, visit.basis, visit.verdict = self._evidence(against), against.basis, None
+            visit.is_bound = False
         looks = glance(chip)
         if visit.looks is not None and likeness(visit.looks, looks) < LEAST_LIKENESS:
             track.is_doubtful = True
@@ -172,7 +184,8 @@ class Pipeline:
         """Whether the recogniser must look: the verdict is open, has stood for long enough, or is in doubt."""
         if track.is_doubtful or visit.verdict is None:
             return True
-        return frame.seq - visit.read_seq >= RECHECK.get(visit.verdict.outcome, 1)
+        every = RECHECK.get(visit.verdict.outcome, 1)
+        return frame.seq - visit.read_seq >= (every if visit.is_bound else min(every, UNPROVED_RECHECK))
 
     def _same_person(self, track: Track, visit: _Visit, vector: Floats | None, against: _Against) -> _Visit:
         """The visit, if the vector shows the person whom its earlier vectors showed; else a fresh one on a new track.
@@ -238,14 +251,30 @@ class Pipeline:
 
     def _sighting(self, frame: Frame, track: Track, visit: _Visit, outcome: Outcome, live: Liveness) -> Sighting:
         verdict = visit.verdict if outcome is not Outcome.POOR else None
+        is_open = outcome in (Outcome.PENDING, Outcome.POOR)
         return Sighting(
             track_id=track.track_id, mono=frame.mono, outcome=outcome, model_id=self._models.model_id,
             person_id=verdict.person_id if verdict and outcome is Outcome.KNOWN else None,
             score=verdict.score if verdict else None, threshold=verdict.threshold if verdict else None,
             margin=verdict.margin if verdict else None, judgements=live.judgements,
-            frames=verdict.frames if verdict else 0, hint=live.hint, frame_seq=frame.seq,
+            frames=verdict.frames if verdict else 0, hint=live.hint if is_open else Hint.NONE, frame_seq=frame.seq,
+            action=live.action if is_open else "",
             since_mono=visit.since_mono if visit.since_seq >= 0 else frame.mono,
             since_seq=visit.since_seq if visit.since_seq >= 0 else frame.seq)
+
+
+def _must_prove(visit: _Visit, live: Liveness) -> bool:
+    """Whether the judges are content with somebody whose face has not been read on this frame: a known face passes
+    only from a frame on that showed both, so that neither can be another's of a moment before."""
+    return (live.outcome is None and visit.verdict is not None and visit.verdict.outcome is Outcome.KNOWN
+            and not visit.is_bound)
+
+
+def _outcome(visit: _Visit, live: Liveness) -> Outcome:
+    """What the sighting says, an attack apart. A stranger is one whether alive or not."""
+    verdict = visit.verdict.outcome if visit.verdict else Outcome.PENDING
+    visit.is_bound = live.outcome is None and verdict is Outcome.KNOWN
+    return verdict if live.outcome is None or verdict is Outcome.UNKNOWN else live.outcome
 
 
 def same_face_score(card: Card) -> float:

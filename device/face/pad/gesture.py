@@ -1,8 +1,8 @@
 """Gestures: whether a face does what was asked, seen in its landmarks and, for lids and lips, in the pixels too.
 
 Called by `face.pad.challenge`. Measured on the rehearsal's heads at 640×480, eyes 42 px apart: a blink takes the
-eyes' aspect to .73 of its value and changes the pixels of both eyes by .65 to .9 of the face's contrast while the rest of
-it changes by .05 to .12; a waved print stays above .9, its eyes change by up to .5 and the rest by .3.
+eyes' aspect to .73 of its value and changes the pixels of both eyes by .65 to .9 of the face's contrast, while the
+rest changes by .05 to .12; a waved print stays above .9, its eyes change by up to .5 and the rest by .3.
 """
 
 from __future__ import annotations

@@ -1,0 +1,150 @@
+"""The panel: the judges' opinions on one track, weighed to what the demanded level asks for.
+
+Called by `face.pipeline` for every usable frame. The levels:
+
+    none    everybody passes
+    low     the passive networks take the face for a live one, over at least five frames
+    normal  low, and the rigid-plane test saw a head. While it abstains the visitor is asked to turn a little, and
+            after that gets a challenge
+    high    normal, and a random challenge
+
+Any judge that is sure of an attack ends it, at every level. No judge's silence lets anybody pass: without the passive
+networks a challenge takes their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from device.face.liveness import Liveness
+from device.face.pad.action import Action
+from device.face.pad.challenge import Challenge
+from device.face.pad.judge import Judge, Memories, View
+from device.face.pad.plane import PlaneTest
+from device.face.types import Face, Quality
+from device.frame import Frame
+from device.sighting import Demand, Hint, Judgement, Level, Outcome
+
+PASSIVE = "passive"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the panel waits, and how sure it must be.
+
+    watch_s        that the plane test may abstain before the visitor is told to do something: a walker's sway and a
+                   glance to the side decide it within half a second
+    turn_s         that the visitor is asked to turn a little before being given a challenge
+    attack_frames  in a row that must look like an attack before it is called one
+    """
+
+    watch_s: float = 1.0
+    turn_s: float = 3.0
+    attack_frames: int = 3
+
+
+@dataclass(slots=True)
+class _Track:
+    """Where one track stands. What has been called an attack stays one until the track ends."""
+
+    begun_mono: float = -1.0
+    bad_frames: int = 0
+    is_attack: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """The judgements of one frame, by name, and the judges' thresholds."""
+
+    judgements: tuple[Judgement, ...]
+    thresholds: dict[str, float]
+
+    def is_bad(self) -> bool:
+        return any(one.score is not None and one.score < self.thresholds[one.judge] for one in self.judgements)
+
+    def is_good(self, name: str) -> bool:
+        return any(one.judge == name and one.score is not None and one.score >= self.thresholds[name]
+                   for one in self.judgements)
+
+
+class LivenessPanel:
+    """Implements `face.liveness.Panel`; used on the vision thread.
+
+    judges     those that only watch: passive networks, context, infrared, whatever there is
+    plane      the rigid-plane test
+    challenge  what visitors are asked for
+    """
+
+    def __init__(self, judges: Sequence[Judge], plane: PlaneTest, challenge: Challenge,
+                 patience: Patience | None = None) -> None:
+        self._watching, self._plane, self._challenge = tuple(judges), plane, challenge
+        self._patience = patience or Patience()
+        self._has_passive = any(judge.name == PASSIVE for judge in judges)
+        self._thresholds = {judge.name: judge.threshold for judge in (*judges, plane, challenge)}
+        self._tracks = Memories(_Track)
+
+    @property
+    def has_passive(self) -> bool:
+        """Whether the passive networks are there."""
+        return self._has_passive
+
+    def judge(self, frame: Frame, face: Face, quality: Quality, demand: Demand) -> Liveness:
+        if demand.level is Level.NONE:
+            return Liveness()
+        view = View(frame, face, quality)
+        track = self._tracks.of(view.track_id)
+        if track.begun_mono < 0:
+            track.begun_mono = view.mono
+        seen = self._ask_judges(view, demand.level)
+        track.bad_frames = track.bad_frames + 1 if seen.is_bad() else 0
+        track.is_attack = track.is_attack or track.bad_frames >= self._patience.attack_frames
+        if track.is_attack:
+            return Liveness(Outcome.ATTACK, seen.judgements)
+        if seen.is_bad():
+            return Liveness(Outcome.PENDING, seen.judgements)
+        return self._weigh(view, track, seen, demand)
+
+    def forget(self, track_id: int) -> None:
+        self._tracks.forget(track_id)
+        for judge in (*self._watching, self._plane, self._challenge):
+            judge.forget(track_id)
+
+    def prompt(self, track_id: int) -> Action | None:
+        """What the visitor of that track is asked to do now."""
+        return self._challenge.prompt(track_id)
+
+    def _ask_judges(self, view: View, level: Level) -> _Seen:
+        judgements = [judge.judge(view) for judge in self._watching]
+        is_head = False
+        if level is not Level.LOW or not self._has_passive:
+            plane = self._plane.judge(view)
+            is_head = plane.score is not None and plane.score >= self._plane.threshold
+            judgements.append(plane)
+        if self._challenge.is_asked(view.track_id):
+            judgements.append(self._challenge.judge(view, may_turn=is_head))
+        return _Seen(tuple(judgements), self._thresholds)
+
+    def _weigh(self, view: View, track: _Track, seen: _Seen, demand: Demand) -> Liveness:
+        is_met = seen.is_good(self._challenge.name)
+        needs_challenge = demand.level is Level.HIGH or demand.challenge is not None or not self._has_passive
+        if needs_challenge and not is_met:
+            return self._demand_action(view, seen, demand)
+        if self._has_passive and not seen.is_good(PASSIVE):
+            return Liveness(Outcome.PENDING, seen.judgements)
+        if demand.level is Level.LOW or seen.is_good(self._plane.name) or is_met:
+            return Liveness(None, seen.judgements)
+        waited_s = view.mono - track.begun_mono
+        if waited_s < self._patience.watch_s:
+            return Liveness(Outcome.PENDING, seen.judgements)
+        if waited_s < self._patience.watch_s + self._patience.turn_s:
+            return Liveness(Outcome.PENDING, seen.judgements, Hint.TURN_A_LITTLE)
+        return self._demand_action(view, seen, demand)
+
+    def _demand_action(self, view: View, seen: _Seen, demand: Demand) -> Liveness:
+        wanted = next((action for action in Action if action.value == demand.challenge), None)
+        self._challenge.ask(view.track_id, view.mono, wanted)
+        prompt = self._challenge.prompt(view.track_id)
+        return Liveness(Outcome.PENDING, seen.judgements,
+                        Hint.DO_CHALLENGE if prompt is not None else Hint.LOOK_AT_CAMERA,
+                        prompt.value if prompt is not None else "")

@@ -18,12 +18,13 @@ from device.face.models import Models
 from device.face.portrait import Examiner
 from device.face.quality import DOOR
 from device.packs import library
+from device.sighting import Level
 
 SHOWN_REMARKS = 100
 
 
 def add_parser(commands: Any) -> None:
-    """Adds `evaluate` with its four verbs."""
+    """Adds `evaluate` with its five verbs."""
     parser = commands.add_parser(
         "evaluate", help="measure error rates on pictures of your own",
         epilog="example: doorctl evaluate verify --all-pairs --images pictures/ (one folder per person)")
@@ -31,6 +32,7 @@ def add_parser(commands: Any) -> None:
     _add_verify(verbs)
     _add_identify(verbs)
     _add_detect(verbs)
+    _add_pad(verbs)
     _add_calibrate(verbs)
 
 
@@ -97,6 +99,21 @@ def run_detect(arguments: argparse.Namespace) -> int:
     return _end(report.of_detection(result, remarks), remarks, arguments.json)
 
 
+def run_pad(arguments: argparse.Namespace) -> int:
+    """Presentation attack detection: APCER per species, BPCER."""
+    from device.evaluate.pad import detect_attacks
+
+    card, remarks = _begin(arguments)
+    rows = inputs.read_presentations(arguments.labels, arguments.images, remarks)
+    result = detect_attacks(rows, arguments.images, card, Level(arguments.level), remarks)
+    if arguments.plot:
+        from device.evaluate.plots import plot
+
+        plot(result.scores, f"{card.name}, passive networks", arguments.plot, ("APCER", "BPCER"),
+             ("bona fide", "attacks"), ("score of the passive networks", "share of presentations"))
+    return _end(report.of_attacks(result, arguments.level, card, remarks), remarks, arguments.json)
+
+
 def run_calibrate(arguments: argparse.Namespace) -> int:
     """Operating points into a card."""
     from device.evaluate.calibrate import calibrate, write_population
@@ -133,7 +150,8 @@ def _add_verify(verbs: Any) -> None:
 def _add_identify(verbs: Any) -> None:
     parser = verbs.add_parser(
         "identify", help="open-set 1:N error rates: FNIR and FPIR at one threshold",
-        epilog="example: doorctl evaluate identify --gallery staff.csv --probes probes.csv --images photos/ --far 1e-5")
+        epilog="example: doorctl evaluate identify --gallery staff.csv --probes probes.csv --images photos/ "
+               "--far 1e-5")
     parser.add_argument("--gallery", type=Path, metavar="CSV", required=True, help="columns person,image")
     parser.add_argument("--probes", type=Path, metavar="CSV", required=True,
                         help="columns person,image; an empty person is a stranger")
@@ -154,6 +172,19 @@ def _add_detect(verbs: Any) -> None:
     parser.add_argument("--no-face", type=Path, metavar="DIR", help="pictures without a face, in any folders")
     _add_common(parser, is_plotted=False, is_gated=False)
     parser.set_defaults(run=run_detect)
+
+
+def _add_pad(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "pad", help="presentation attack detection: APCER per attack species, BPCER, non-response",
+        epilog="example: doorctl evaluate pad --labels labels.csv --images attacks/ --level low")
+    parser.add_argument("--labels", type=Path, metavar="CSV", required=True,
+                        help="columns image,label and perhaps subject; image names a picture, a clip or a folder of "
+                             "a clip's pictures, label is live or the attack's species")
+    parser.add_argument("--level", choices=("low", "normal", "high"), default="normal",
+                        help="which judges look; a recording answers no challenge, so high is normal here")
+    _add_common(parser, is_gated=False)
+    parser.set_defaults(run=run_pad)
 
 
 def _add_calibrate(verbs: Any) -> None:

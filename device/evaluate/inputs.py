@@ -20,6 +20,7 @@ from device.face.types import Box
 
 PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 _TRUE, _FALSE = frozenset(("1", "true", "yes")), frozenset(("0", "false", "no"))
+_LIVE = frozenset(("live", "bona_fide", "bonafide"))
 _T = TypeVar("_T")
 
 
@@ -67,6 +68,27 @@ class Marked:
     sources: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """What was presented to a camera: a picture, a clip, or a folder with the pictures of a clip.
+
+    species  of an attack; empty for a live face ("bona fide")
+    subject  whoever it is, so far as the list says
+    """
+
+    name: str
+    species: str
+    subject: str
+
+    @property
+    def is_attack(self) -> bool:
+        return bool(self.species)
+
+    @property
+    def is_still(self) -> bool:
+        return PurePosixPath(self.name).suffix.lower() in PICTURES
+
+
 def read_pairs(path: Path, root: Path, remarks: Remarks) -> list[Pair]:
     """Rows of `fold,same,a,b` whose pictures are there; without a column fold all are of one."""
     pairs = []
@@ -108,6 +130,25 @@ def read_people(path: Path, root: Path, remarks: Remarks, *, person_column: str 
     if not rows and wanted and offered:
         raise UsageError(f"{path}: no usable row has {_terms(wanted)}; it holds {', '.join(sorted(offered)[:10])}")
     return _some(rows, path, "picture")
+
+
+def read_presentations(path: Path, root: Path, remarks: Remarks) -> list[Presentation]:
+    """Rows of `image,label` and perhaps `subject`; each picture, clip or folder of pictures once."""
+    rows, seen = [], set[str]()
+    for where, row in _rows(path, ("image", "label"), ("subject",), remarks):
+        name = _picture(root, row["image"], where, remarks, may_be_folder=True)
+        label = _shown(row["label"]) if row["label"] else ""
+        if name is None:
+            continue
+        if not label:
+            remarks.say(f"{where}: label is empty; write live, or the attack's species; row left out")
+        elif name in seen:
+            remarks.say(f"{where}: {_shown(name)} is listed already; row left out")
+        else:
+            seen.add(name)
+            species = "" if label.lower().replace(" ", "_") in _LIVE else label
+            rows.append(Presentation(name, species, row.get("subject", "")))
+    return _some(rows, path, "presentation")
 
 
 def read_boxes(path: Path, root: Path, remarks: Remarks) -> list[Marked]:
@@ -196,7 +237,7 @@ def _header(path: Path, cells: list[str], required: tuple[str, ...], optional: t
     return columns
 
 
-def _picture(root: Path, name: str, where: str, remarks: Remarks) -> str | None:
+def _picture(root: Path, name: str, where: str, remarks: Remarks, may_be_folder: bool = False) -> str | None:
     """The picture's name below `root`, None (with a remark) where it has none or is not there."""
     # Lists made on Windows write the other slash.
     path = PurePosixPath(name.replace("\\", "/"))
@@ -204,7 +245,7 @@ def _picture(root: Path, name: str, where: str, remarks: Remarks) -> str | None:
         remarks.say(f"{where}: {_shown(name)} does not lie in the folder of images; row left out")
         return None
     try:
-        is_there = (root / path).is_file()
+        is_there = (root / path).is_file() or (may_be_folder and (root / path).is_dir())
     except (OSError, ValueError):
         is_there = False
     if not is_there:

@@ -24,8 +24,13 @@ def check_plot(path: Path) -> None:
         raise UsageError(f"--plot {path}: {path.parent} is no folder; make it first")
 
 
-def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR", "FNMR")) -> None:
-    """Write a DET curve (both rates logarithmic, to where they can be stated) beside the two histograms."""
+def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR", "FNMR"),
+         names: tuple[str, str] = ("genuine", "impostor"), axes: tuple[str, str] = (
+             "score (cosine)", "share of comparisons")) -> None:
+    """Write a DET curve (both rates logarithmic, to where they can be stated) beside the two histograms.
+
+    labels  of the two rates; names of the two kinds of scores; axes of the histograms
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,10 +44,10 @@ def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR"
     det.plot([least, 1], [least, 1], linewidth=0.5, color="grey", linestyle=":")
     det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), title=title)
     det.grid(visible=True, which="both", linewidth=0.3)
-    for name, counts in (("genuine", scores.genuine), ("impostor", scores.impostor)):
+    for name, counts in zip(names, (scores.genuine, scores.impostor), strict=True):
         edges, share = _histogram(counts)
         bars.stairs(share, edges, label=f"{name} ({int(counts.sum())})", fill=True, alpha=0.5)
-    bars.set(xlabel="score (cosine)", ylabel="share of comparisons")
+    bars.set(xlabel=axes[0], ylabel=axes[1])
     bars.legend()
     try:
         figure.savefig(path, dpi=120, format="png")

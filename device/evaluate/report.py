@@ -11,6 +11,7 @@ from device.evaluate.identify import Identification
 from device.evaluate.inputs import Remarks
 from device.evaluate.intervals import METHOD, Interval
 from device.evaluate.metrics import Tally, fmr_at, tmr_at
+from device.evaluate.pad import Detection as AttackDetection
 from device.evaluate.verify import Verification
 from device.face.card import Card
 from device.face.threshold import threshold_for
@@ -19,6 +20,10 @@ Object = dict[str, Any]
 
 SIZES = (1, 20, 200, 1000)
 FPIR = 1e-3  # the default of face.fpir
+
+_ABOUT_STILLS = (
+    "on stills, and on clips in which nothing moves, the plane test abstains and the passive verdict stands alone; "
+    "at the door the visitor is then asked to turn, or given a challenge")
 
 
 def of_verification(result: Verification, acquired: Acquired, card: Card, remarks: Remarks) -> Object:
@@ -104,6 +109,37 @@ def of_detection(result: Detection, remarks: Remarks) -> Object:
         "missed": result.missed,
         "missing": len(remarks.missing),
         "intervals": METHOD.replace("people", "pictures"),
+    }
+
+
+def of_attacks(result: AttackDetection, level: str, card: Card, remarks: Remarks) -> Object:
+    """The object that `evaluate pad --json` prints; `apcer_worst` is the headline."""
+    worst = result.worst
+    return {
+        "level": level,
+        "bpcer": _rounded(result.bona_fide.share),
+        "apcer": {name: _rounded(rate.share) for name, rate in result.species.items()},
+        "apcer_worst": _rounded(worst[1].share) if worst else None,
+        "auc": _rounded(result.auc),
+        "abstained": result.abstained,
+        "images": result.presented,
+        "bpcer_95": _span(result.bona_fide.span),
+        "apcer_95": {name: _span(rate.span) for name, rate in result.species.items()},
+        "apcer_worst_95": _span(worst[1].span) if worst else None,
+        "worst_species": worst[0] if worst else None,
+        "bpnrr": _rounded(result.bona_fide.non_response),
+        "apnrr": {name: _rounded(rate.non_response) for name, rate in result.species.items()},
+        "abstained_because": result.reasons,
+        "bona_fide": result.bona_fide.presented,
+        "attacks": {name: rate.presented for name, rate in result.species.items()},
+        "stills": result.stills,
+        "clips": result.presented - result.stills,
+        "passive_alone": result.passive_only,
+        "threshold": card.passive.threshold if card.passive else None,
+        "model_id": card.model_id,
+        "missing": len(remarks.missing),
+        "intervals": METHOD + "; without a column subject, Wilson's of independent presentations",
+        "note": _ABOUT_STILLS,
     }
 
 

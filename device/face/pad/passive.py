@@ -124,15 +124,15 @@ def fused(scores: tuple[deque[float], deque[float]]) -> float:
 
     The newest five count for themselves, so that something held before a live face is noticed within three looks.
     """
-    whole = sum(float(np.median(each)) for each in scores)
-    newest = sum(float(np.median(list(each)[-LEAST_FRAMES:])) for each in scores)
-    return min(whole, newest) / len(scores)
+    whole: float = sum(float(np.median(each)) for each in scores)
+    newest: float = sum(float(np.median(list(each)[-LEAST_FRAMES:])) for each in scores)
+    return min(whole, newest) / 2
 
 
 def reach(pixels: Pixels, box: Box) -> float:
     """How many times the box fits into the picture."""
     height, width = pixels.shape[:2]
-    return min((height - 1) / max(box.height, 1.0), (width - 1) / max(box.width, 1.0))
+    return float(min((height - 1) / max(box.height, 1.0), (width - 1) / max(box.width, 1.0)))
 
 
 def surroundings(pixels: Pixels, box: Box, scale: float) -> Pixels:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
@@ -60,3 +62,34 @@ def photo_of(pixels: np.ndarray, name: str = "face.jpg") -> Photo:
 
 def raw(root: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file())
+
+
+class Client:
+    """Asks an application without a network."""
+
+    def __init__(self, app, token: str = "") -> None:
+        self._app, self._token = app, token
+
+    def request(self, method: str, path: str, **more) -> httpx.Response:
+        more["headers"] = {"Authorization": f"Bearer {self._token}"} | more.get("headers", {})
+        return asyncio.run(self._request(method, path, more))
+
+    async def _request(self, method: str, path: str, more: dict) -> httpx.Response:
+        transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="https://hub.test") as client:
+            return await client.request(method, path, **more)
+
+    def get(self, path: str, **more) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+    def put(self, path: str, **more) -> httpx.Response:
+        return self.request("PUT", path, **more)
+
+    def patch(self, path: str, **more) -> httpx.Response:
+        return self.request("PATCH", path, **more)
+
+    def delete(self, path: str, **more) -> httpx.Response:
+        return self.request("DELETE", path, **more)

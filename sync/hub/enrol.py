@@ -73,16 +73,21 @@ class Enroller:
         # Not a queue: the caller waits for the answer anyway, and the networks bear one caller at a time.
         self._looking = threading.Lock()
 
-    def enrol(self, newcomer: Newcomer, photos: Sequence[Photo], consent: Consent | None) -> Enrolled:
+    def enrol(self, newcomer: Newcomer, photos: Sequence[Photo], consent: Consent | None,
+              also: Callable[[Tx, Enrolled], None] | None = None) -> Enrolled:
         """A new person with templates from one or more pictures.
 
+        also  what is to be written in the same transaction
         EnrolmentRefused, PictureRefused, FieldRefused or InTheWay say what is wrong; nothing is stored then.
         """
         agreed = consents_of.check(consent, self._clock.now())
         shots = self._look(photos)
         with self._storage.write() as tx:
             self._refuse_known(tx, shots, None)
-            return self._store(tx, self._people.add(newcomer, tx), shots, agreed)
+            done = self._store(tx, self._people.add(newcomer, tx), shots, agreed)
+            if also is not None:
+                also(tx, done)
+            return done
 
     def add_faces(self, person_id: str, photos: Sequence[Photo], consent: Consent | None = None) -> Enrolled:
         """More templates for a person, under a new consent or the one they have given."""

@@ -22,7 +22,7 @@ from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.groups import Groups, check_title
 from sync.hub.keys import Keys
 from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, milliseconds, moment, terminal_stream
-from sync.hub.schema import acked, cursors, receipts, sites, terminal_groups, terminals
+from sync.hub.schema import acked, certificates, cursors, receipts, sites, terminal_groups, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.wire.messages import HealthBody, Report
 from sync.wire.topics import checked
@@ -125,7 +125,18 @@ class Fleet:
                 self._leave(tx, terminal_id, group_id)
             stream = terminal_stream(terminal_id)
             self._ledger.append(stream, [Drop(one.kind, one.key) for one in self._ledger.living(stream).changes], tx)
+            # What it was given stays listed as revoked until it is over.
+            tx.run(sa.update(certificates).where(certificates.c.terminal_id == terminal_id,
+                                                 certificates.c.revoked.is_(None))
+                   .values(revoked=milliseconds(self._clock.now())))
             tx.run(sa.delete(terminals).where(terminals.c.terminal_id == terminal_id))
+
+    def distrust(self, terminal_id: str) -> None:
+        """Replace the keys of all groups that a terminal serves: it was lost or stolen, and knows them. Shutting it
+        out is `claims`' part."""
+        with self._storage.write() as tx:
+            for group_id in self._groups_of(tx, self._row(tx, terminal_id).terminal_id):
+                self._keys.rotate(group_id, tx)
 
     def put(self, terminal_id: str, records: Sequence[AccessRule | Schedule]) -> None:
         """Rules and schedules of a terminal; one of the same id is replaced."""

@@ -288,6 +288,17 @@ class People:
                                    tuple(cards.get(row.person_id, ()))))
             return found
 
+    def beginning_with(self, digits: str) -> list[str]:
+        """At most ten ids that begin so."""
+        with self._storage.read() as tx:
+            return [row.person_id for row in tx.all(
+                sa.select(persons.c.person_id).where(persons.c.person_id.startswith(digits, autoescape=True))
+                .limit(10))]
+
+    def has(self, person_id: str) -> bool:
+        with self._storage.read() as tx:
+            return tx.one(sa.select(persons.c.person_id).where(persons.c.person_id == person_id)) is not None
+
     def count(self) -> int:
         with self._storage.read() as tx:
             return int(tx.value(sa.select(sa.func.count()).select_from(persons)) or 0)

@@ -220,6 +220,5 @@ tokens = Table(
 # Rows of imports that are done, by a keyed hash, so that an import that was cut short goes on where it stopped.
 imported = Table(
     "imported", metadata,
-    Column("job", LargeBinary, primary_key=True), Column("line", LargeBinary, primary_key=True),
-    Column("outcome", ID, nullable=False), Column("reason", Text, nullable=False, default=""),
-    Column("person_id", ID), Column("at", BigInteger, nullable=False))
+    Column("line", LargeBinary, primary_key=True), Column("person_id", ID, nullable=False),
+    Column("at", BigInteger, nullable=False))

@@ -53,13 +53,10 @@ def upgrade() -> None:
     op.create_index("ix_hub_keys_purpose", "hub_keys", ["purpose"], unique=False)
     op.create_table(
         "imported",
-        sa.Column("job", sa.LargeBinary(), nullable=False),
         sa.Column("line", sa.LargeBinary(), nullable=False),
-        sa.Column("outcome", sa.String(length=64), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("person_id", sa.String(length=64), nullable=True),
+        sa.Column("person_id", sa.String(length=64), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("job", "line", name="pk_imported"),
+        sa.PrimaryKeyConstraint("line", name="pk_imported"),
     )
     op.create_table(
         "meta",

@@ -1,0 +1,155 @@
+"""The API's routes for terminals, commands, desired state, events and tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+
+from sync.hub import events as events_of
+from sync.hub.api_access import Caller, TheHub, needs
+from sync.hub.api_models import (
+    CodeGiven,
+    CommandAsked,
+    CommandGiven,
+    DeletionGiven,
+    EventGiven,
+    EventsGiven,
+    GroupsAsked,
+    StateAsked,
+    StateGiven,
+    TerminalAsked,
+    TerminalGiven,
+    TokenAsked,
+    TokenGiven,
+    TokenMade,
+)
+from sync.hub.errors import FieldRefused, InTheWay
+from sync.hub.orders import Wanted
+
+routes = APIRouter()
+READ, WRITE, ADMIN = [needs("read")], [needs("write")], [needs("admin")]
+
+
+@routes.get("/terminals", dependencies=READ, tags=["terminals"])
+def list_terminals(hub: TheHub) -> list[TerminalGiven]:
+    """Every terminal: where it stands in each stream, and why it is behind where it is."""
+    return [TerminalGiven.of(one) for one in hub.fleet.all()]
+
+
+@routes.post("/terminals", dependencies=ADMIN, status_code=201, tags=["terminals"])
+def add_terminal(hub: TheHub, asked: TerminalAsked) -> TerminalGiven:
+    hub.fleet.add(asked.terminal_id, asked.site_id, asked.groups, asked.title)
+    return TerminalGiven.of(hub.fleet.get(asked.terminal_id))
+
+
+@routes.get("/terminals/{terminal_id}", dependencies=READ, tags=["terminals"])
+def get_terminal(hub: TheHub, terminal_id: str) -> TerminalGiven:
+    return TerminalGiven.of(hub.fleet.get(terminal_id))
+
+
+@routes.delete("/terminals/{terminal_id}", dependencies=ADMIN, status_code=204, tags=["terminals"])
+def remove_terminal(hub: TheHub, terminal_id: str) -> None:
+    """Its groups' keys are replaced. Take it down or reset it first: what it holds is out of reach afterwards."""
+    hub.fleet.remove(terminal_id)
+
+
+@routes.put("/terminals/{terminal_id}/groups", dependencies=ADMIN, tags=["terminals"])
+def set_groups(hub: TheHub, terminal_id: str, asked: GroupsAsked) -> TerminalGiven:
+    hub.fleet.set_groups(terminal_id, asked.groups)
+    return TerminalGiven.of(hub.fleet.get(terminal_id))
+
+
+@routes.post("/terminals/{terminal_id}/claim-code", dependencies=ADMIN, status_code=201, tags=["terminals"])
+def make_code(request: Request, hub: TheHub, terminal_id: str) -> CodeGiven:
+    """A new one-time code; older ones are void."""
+    hub.fleet.get(terminal_id)
+    claims = request.app.state.claims
+    if claims is None:
+        raise InTheWay("this hub runs without a broker's side; use `fleethub terminal code`")
+    return CodeGiven(terminal_id=terminal_id, code=claims.issue(terminal_id))
+
+
+@routes.get("/terminals/{terminal_id}/open-deletions", dependencies=READ, tags=["terminals"])
+def list_open_deletions(hub: TheHub, terminal_id: str) -> list[DeletionGiven]:
+    """Deletions whose receipt the terminal still owes."""
+    hub.fleet.get(terminal_id)
+    return [DeletionGiven(stream=stream, kind=kind, key=key, seq=seq, since=since)
+            for stream, kind, key, seq, since in hub.fleet.open_deletions(terminal_id)]
+
+
+@routes.get("/terminals/{terminal_id}/state", dependencies=READ, tags=["commands"])
+def get_state(hub: TheHub, terminal_id: str) -> StateGiven:
+    hub.fleet.get(terminal_id)
+    return _state(hub.orders.wanted(terminal_id))
+
+
+@routes.put("/terminals/{terminal_id}/state", dependencies=WRITE, tags=["commands"])
+def set_state(hub: TheHub, terminal_id: str, asked: StateAsked) -> StateGiven:
+    """Lockdown, free or normal; holds until told otherwise, or until `until`, over restarts."""
+    return _state(hub.orders.want(terminal_id, asked.mode, asked.until))
+
+
+@routes.post("/terminals/{terminal_id}/commands", dependencies=WRITE, status_code=201, tags=["commands"])
+def add_command(hub: TheHub, token: Caller, terminal_id: str, asked: CommandAsked) -> CommandGiven:
+    """Once, now, or never: ask for the outcome at /commands/{command_id}."""
+    command_id = hub.orders.command(terminal_id, asked.verb, asked.seconds, asked.argument, token.token_id)
+    return CommandGiven.of(hub.orders.get(command_id))
+
+
+@routes.get("/commands/{command_id}", dependencies=READ, tags=["commands"])
+def get_command(hub: TheHub, command_id: str) -> CommandGiven:
+    return CommandGiven.of(hub.orders.get(command_id))
+
+
+@routes.get("/events", dependencies=READ, tags=["events"])
+def list_events(hub: TheHub, limit: Annotated[int, Query(ge=1, le=1000)] = 100, terminal: str | None = None,
+                person: str | None = None, kind: str | None = None, since: AwareDatetime | None = None,
+                until: AwareDatetime | None = None, before: str | None = None) -> EventsGiven:
+    """Newest first by the time at the door."""
+    found = hub.events.find(events_of.Query(limit, terminal, person, kind, since, until, _place(before)))
+    return EventsGiven(events=[EventGiven.of(one) for one in found],
+                       next=_written(events_of.place_of(found[-1])) if len(found) == limit else None)
+
+
+@routes.get("/tokens", dependencies=ADMIN, tags=["tokens"])
+def list_tokens(hub: TheHub) -> list[TokenGiven]:
+    return [TokenGiven.of(one) for one in hub.tokens.all()]
+
+
+@routes.post("/tokens", dependencies=ADMIN, status_code=201, tags=["tokens"])
+def add_token(hub: TheHub, asked: TokenAsked) -> TokenMade:
+    secret, kept = hub.tokens.make(asked.scope, asked.title, asked.expires)
+    return TokenMade(token=secret, kept=TokenGiven.of(kept))
+
+
+@routes.delete("/tokens/{token_id}", dependencies=ADMIN, status_code=204, tags=["tokens"])
+def revoke_token(hub: TheHub, token_id: str) -> None:
+    hub.tokens.revoke(token_id)
+
+
+def _state(wanted: Wanted) -> StateGiven:
+    return StateGiven(terminal_id=wanted.terminal_id, version=wanted.version, mode=wanted.mode, until=wanted.until,
+                      config_version=wanted.config_version)
+
+
+def _written(place: tuple[int, str, str, int]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def _place(text: str | None) -> tuple[int, str, str, int] | None:
+    if text is None:
+        return None
+    try:
+        at, terminal_id, journal_id, seq = json.loads(base64.urlsafe_b64decode(text))
+        if (type(at), type(terminal_id), type(journal_id), type(seq)) != (int, str, str, int):
+            raise ValueError
+        if max(abs(at), abs(seq)) >= 2**63:
+            raise ValueError
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise FieldRefused("before", "give what the last page named as next") from None
+    return at, terminal_id, journal_id, seq

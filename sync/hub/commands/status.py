@@ -1,0 +1,88 @@
+"""`fleethub status` and `events`: how the fleet is, and what happened at its doors."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from device.commands.console import say, say_json
+from sync.hub.commands.opened import add_json, moment, person_id_of, the_hub
+from sync.hub.events import Event, Query
+from sync.hub.fleet import Terminal
+from sync.hub.hub import Hub
+
+
+def add_parser(commands: Any) -> None:
+    status = commands.add_parser("status", help="the fleet: who is up to date, who is behind, and why",
+                                 epilog="example: fleethub status --json")
+    status.add_argument("--terminal", metavar="TERMINAL", help="this one alone, stream by stream")
+    add_json(status)
+    status.set_defaults(run=run_status)
+    events = commands.add_parser("events", help="what happened at the doors, newest first",
+                                 epilog="example: fleethub events --terminal door-1 --kind refusal --limit 20")
+    events.add_argument("--terminal", metavar="TERMINAL")
+    events.add_argument("--person", metavar="PERSON")
+    events.add_argument("--kind", metavar="KIND", help="release, refusal, alarm, ...")
+    events.add_argument("--since", metavar="TIME")
+    events.add_argument("--until", metavar="TIME")
+    events.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    add_json(events)
+    events.set_defaults(run=run_events)
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """0 where every claimed terminal is up to date and owes no receipt, else 1."""
+    with the_hub(arguments) as hub:
+        found = [hub.fleet.get(arguments.terminal)] if arguments.terminal else hub.fleet.all()
+        summary = {"persons": hub.people.count(), "events": hub.events.count(), "epoch": hub.ledger.epoch,
+                   "streams": hub.ledger.streams()}
+    is_well = all(one.state in ("equal", "unclaimed", "revoked") and not one.open_deletions for one in found)
+    if arguments.json:
+        say_json({**summary, "is_well": is_well, "terminals": [_document(one) for one in found]})
+        return 0 if is_well else 1
+    say(f"{summary['persons']} persons, {len(found)} terminals, {summary['events']} events")
+    for one in found:
+        say(f"{one.terminal_id}  {one.state}  groups {','.join(one.groups) or '-'}  "
+            f"events {one.acked or 0}/{one.journal_seq or 0}" + (f"  {one.why}" if one.why else "")
+            + (f"  owes receipts for {one.open_deletions} deletions" if one.open_deletions else ""))
+        if arguments.terminal:
+            for standing in one.standings:
+                say(f"  {standing.stream}  {standing.state}  {standing.seq or 0}/{standing.head_seq}  {standing.why}")
+    return 0 if is_well else 1
+
+
+def run_events(arguments: argparse.Namespace) -> int:
+    with the_hub(arguments) as hub:
+        person = person_id_of(hub, arguments.person) if arguments.person else None
+        found = hub.events.find(Query(
+            max(1, min(arguments.limit, 100_000)), arguments.terminal, person, arguments.kind,
+            moment(arguments.since) if arguments.since else None,
+            moment(arguments.until) if arguments.until else None))
+        names = {} if arguments.json else _names(hub, found)
+    if arguments.json:
+        say_json([{"terminal_id": one.terminal_id, "journal_id": one.journal_id, "seq": one.seq,
+                   "at": one.at.isoformat(), "received": one.received.isoformat(), "kind": one.kind,
+                   "reason": one.reason, "person_id": one.person_id, "detail": one.detail} for one in found])
+        return 0
+    for one in found:
+        who = f"  {names.get(one.person_id, one.person_id)}" if one.person_id else ""
+        say(f"{one.at:%Y-%m-%d %H:%M:%S}Z  {one.terminal_id}  {one.kind}  {one.reason}{who}".rstrip())
+    return 0
+
+
+def _names(hub: Hub, found: list[Event]) -> dict[str, str]:
+    """Labels of those who are still known."""
+    return {person_id: hub.people.get(person_id).person.label
+            for person_id in {one.person_id for one in found if one.person_id} if hub.people.has(person_id)}
+
+
+def _document(one: Terminal) -> dict[str, Any]:
+    return {
+        "terminal_id": one.terminal_id, "site_id": one.site_id, "groups": list(one.groups), "state": one.state,
+        "why": one.why, "is_online": one.is_online,
+        "reported": one.reported.isoformat() if one.reported else None, "boot_id": one.boot_id,
+        "journal_seq": one.journal_seq, "acked": one.acked, "open_deletions": one.open_deletions,
+        "desired_version": one.desired_version, "model_ids": list(one.model_ids), "health": dict(one.health),
+        "streams": [{"stream": standing.stream, "state": standing.state, "seq": standing.seq,
+                     "head_seq": standing.head_seq, "why": standing.why} for standing in one.standings],
+    }

@@ -25,6 +25,7 @@ from device.face.card import Card
 from device.face.lookout import Lookout
 from device.face.models import Models
 from device.face.pad.challenge import Challenge
+from device.face.pad.context import context_judges
 from device.face.pad.fusion import LivenessPanel
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
@@ -45,7 +46,7 @@ class Answer:
     """What the terminal makes of one presentation.
 
     is_bona_fide  None where it does not answer: no usable face, or too little of one
-    score         of the passive networks, None where they abstain
+    score         of the passive networks, of a clip the median over its frames; None where there is none
     is_passive    whether the passive verdict stands alone
     reason        why it is an attack, or why there is no answer
     """
@@ -65,12 +66,31 @@ class _Watched:
     judgements: tuple[Judgement, ...] = ()
     scores: list[float] = field(default_factory=list)
 
-    def add(self, outcome: Outcome | None, judgements: tuple[Judgement, ...]) -> None:
+    def add(self, outcome: Outcome | None, judgements: tuple[Judgement, ...], score: float | None) -> None:
         self.frames += 1
         self.judgements = judgements
-        self.scores += [one.score for one in judgements if one.judge == PASSIVE and one.score is not None]
+        self.scores += [] if score is None else [score]
         if self.decided is None and outcome is not Outcome.PENDING:
             self.decided = outcome is None
+
+
+class _Watch:
+    """One clip, frame by frame."""
+
+    def __init__(self, models: Models, networks: PassiveNetworks, demand: Demand) -> None:
+        self.tracks: dict[int, _Watched] = {}
+        self._lookout, self._inspector, self._demand = Lookout(models), Inspector(DOOR), demand
+        self._passive = PassiveJudge(networks)
+        # The panel gives a challenge where it cannot tell; a recording does not answer it.
+        self._panel = LivenessPanel([self._passive, *context_judges()], PlaneTest(), Challenge(lambda _: 0))
+
+    def see(self, frame: Frame) -> None:
+        for track in self._lookout.see(frame):
+            quality = self._inspector.inspect(frame.pixels, track.face)
+            if quality.is_usable:
+                live = self._panel.judge(frame, track.face, quality, self._demand)
+                watched = self.tracks.setdefault(track.track_id, _Watched())
+                watched.add(live.outcome, live.judgements, self._passive.score_of(track.track_id))
 
 
 class Watcher:
@@ -80,7 +100,6 @@ class Watcher:
         self._models = Models.load(card)
         self._networks = PassiveNetworks(card)
         self._examiner = Examiner(self._models, DOOR, mirror=False)
-        self._inspector = Inspector(DOOR)
         self._demand = Demand(level)
 
     def answer(self, path: Path, is_still: bool) -> Answer:
@@ -98,25 +117,14 @@ class Watcher:
 
     def _of_clip(self, path: Path) -> Answer:
         camera = open_file(path, _CLIP, SystemClock(), paced=False)
-        lookout, panel, tracks = Lookout(self._models), self._panel(), dict[int, _Watched]()
+        watch = _Watch(self._models, self._networks, self._demand)
         try:
             while True:
-                self._watch(camera.read(_READ_S), lookout, panel, tracks)
+                watch.see(camera.read(_READ_S))
         except ClipEnded:
-            return self._weigh(max(tracks.values(), key=lambda track: track.frames, default=_Watched()))
+            return self._weigh(max(watch.tracks.values(), key=lambda track: track.frames, default=_Watched()))
         finally:
             camera.close()
-
-    def _panel(self) -> LivenessPanel:
-        # The panel gives a challenge where it cannot tell; a recording does not answer it.
-        return LivenessPanel([PassiveJudge(self._networks)], PlaneTest(), Challenge(lambda _: 0))
-
-    def _watch(self, frame: Frame, lookout: Lookout, panel: LivenessPanel, tracks: dict[int, _Watched]) -> None:
-        for track in lookout.see(frame):
-            quality = self._inspector.inspect(frame.pixels, track.face)
-            if quality.is_usable:
-                live = panel.judge(frame, track.face, quality, self._demand)
-                tracks.setdefault(track.track_id, _Watched()).add(live.outcome, live.judgements)
 
     def _weigh(self, track: _Watched) -> Answer:
         last = {one.judge: one for one in track.judgements}

@@ -73,11 +73,21 @@ class _Seen:
         default_factory=lambda: (deque(maxlen=_WINDOW), deque(maxlen=_WINDOW)))
     frames: int = 0
 
+    def score(self) -> float:
+        """The mean of both networks' medians, over all these looks or over the newest, the lesser.
+
+        The newest five count for themselves, so that what is held before a live face is noticed within three looks.
+        """
+        whole: float = sum(float(np.median(each)) for each in self.scores)
+        newest: float = sum(float(np.median(list(each)[-LEAST_FRAMES:])) for each in self.scores)
+        return min(whole, newest) / len(self.scores)
+
 
 class PassiveJudge:
     """The passive networks over the frames of a track.
 
-    On the first LEAST_FRAMES frames both networks look, afterwards they take turns: half the cost.
+    On the first LEAST_FRAMES frames both networks look, afterwards they take turns: half the cost. It abstains with
+    "too_few_frames" or "surroundings_out_of_view" (the face is too near).
     """
 
     name = NAME
@@ -103,7 +113,12 @@ class PassiveJudge:
         seen.frames += 1
         if seen.frames < LEAST_FRAMES:
             return abstain(self.name, "too_few_frames")
-        return verdict(fused(seen.scores), is_full, self._threshold)
+        return verdict(seen.score(), is_full, self._threshold)
+
+    def score_of(self, track_id: int) -> float | None:
+        """The track's score, sure or not; None before LEAST_FRAMES frames."""
+        seen = self._tracks.known(track_id)
+        return seen.score() if seen is not None and seen.frames >= LEAST_FRAMES else None
 
     def forget(self, track_id: int) -> None:
         self._tracks.forget(track_id)
@@ -117,16 +132,6 @@ def verdict(score: float, has_surroundings: bool, threshold: float) -> Judgement
     if has_surroundings or score < CONVICTING:
         return Judgement(NAME, score, "texture")
     return abstain(NAME, "surroundings_out_of_view")
-
-
-def fused(scores: tuple[deque[float], deque[float]]) -> float:
-    """One score of a track: the mean of both networks' medians, over all their looks or over the newest, the lesser.
-
-    The newest five count for themselves, so that something held before a live face is noticed within three looks.
-    """
-    whole: float = sum(float(np.median(each)) for each in scores)
-    newest: float = sum(float(np.median(list(each)[-LEAST_FRAMES:])) for each in scores)
-    return min(whole, newest) / 2
 
 
 def reach(pixels: Pixels, box: Box) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -26,18 +27,22 @@ from device.config import DEFAULT_PATH, Config, read_config
 from device.door.reasons import entry
 from device.door.types import Degraded, Timing
 from device.errors import SealBroken, StoreError, TerminalError
+from device.face.card import Card
 from device.face.models import Models
+from device.face.pad.fusion import LivenessPanel, open_panel
 from device.face.pipeline import Pipeline
 from device.face.runtime import runtime_name
 from device.frame import Frame
-from device.gatekeeper import TICK_S, Gatekeeper, Observer
+from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
 from device.hardware.link import RelayLink
 from device.hardware.orders import Ack, Said
 from device.inbox import Inbox
 from device.notify import notify
+from device.orders_desk import open_desk
 from device.packs import library
 from device.panel import Panel
 from device.roster import Roster, RosterKeeper
+from device.sighting import Level
 from device.status import Status, memory_mb, status_path, write_status
 from device.store.cache import CacheReader
 from device.store.cache_writer import prepare_gallery
@@ -53,6 +58,7 @@ from device.vision import Vision
 log = logging.getLogger(__name__)
 
 SECOND_S = 1.0
+MINUTE_S = 60.0
 VISION_SILENT_S = 2.0
 VISION_DEAD_S = 5.0  # a hung native call cannot be ended in a thread: then the whole process goes and comes back
 
@@ -68,6 +74,7 @@ class Terminal:
         self._acknowledged, self._echo = acknowledged, echo
         self._is_stopping = False
         self._next_second = 0.0
+        self._next_trim = clock.mono() + MINUTE_S
         self._ready_s = 0.0
         self._is_vision_silent = False
         make_folders(where)
@@ -84,12 +91,16 @@ class Terminal:
         self._frames: Latest[Frame] = Latest()
         opener = camera or (lambda: open_camera(config.camera, clock))
         self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
-        self.pipeline = Pipeline(self.models, config.face, clock)
+        self.liveness = _liveness(config, self.card)
+        self.pipeline = Pipeline(self.models, config.face, clock, self.liveness)
         self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
         self.panel: Panel | None = None
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
-            _timing(config), clock, self._clock_quality, tuple(observers))
+            _timing(config), clock, self._clock_quality, tuple(observers),
+            Vigilance(Level(config.face.liveness), config.face.attack_high_s))
+        self.desk = open_desk(where, self._key, boot_id(), clock, self.gatekeeper.handle, self.journal,
+                              self._clock_quality)
         self._workers: dict[str, Worker] = {}
 
     def start(self) -> None:
@@ -121,6 +132,8 @@ class Terminal:
                 self.gatekeeper.handle(event)
             self.panel.tick()
         self._hear_relay()
+        if self.desk is not None:
+            self.desk.turn()
         if self.clock.mono() >= self._next_second:
             self._next_second = self.clock.mono() + SECOND_S
             self._each_second()
@@ -141,6 +154,8 @@ class Terminal:
             self.panel.close()
         if self._people is not None:
             self._people.close()
+        if self.desk is not None:
+            self.desk.close()
         self.journal.append(entry("stopped"))
         self.journal.close()
 
@@ -234,6 +249,7 @@ class Terminal:
         self.journal.retry()
         self._degrade("journal_failed", self.journal.error is not None)
         self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
+        self._heed_the_hub()
         quality = self._clock_quality()
         self._degrade("clock_lost", quality is ClockQuality.UNTRUSTED)
         self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
@@ -241,6 +257,22 @@ class Terminal:
         write_status(status_path(self.places), self.status())
         if not self._is_vision_silent:
             notify("WATCHDOG=1")
+
+    def _heed_the_hub(self) -> None:
+        """What the link says besides orders: silence, a journal that must not go on, and what may be pruned."""
+        journal = self.journal.journal
+        is_trim_due = self.clock.mono() >= self._next_trim
+        if is_trim_due:
+            self._next_trim = self.clock.mono() + MINUTE_S
+        if self.desk is None:
+            if is_trim_due:
+                self.journal.trim(None)
+            return
+        self._degrade("hub_silent", self.desk.is_stale)
+        if journal is not None and journal.journal_id == self.desk.journal_ahead:
+            self.journal.renew("set back: the hub has more of it than this terminal")
+        elif journal is not None and is_trim_due:
+            self.journal.trim(self.desk.acked(journal.journal_id))
 
     def _watch_vision(self) -> None:
         silent_s = max(self._workers[name].silent_s() for name in ("vision", "gallery"))
@@ -268,7 +300,7 @@ class Terminal:
             threshold=round(threshold.score, 4), fpir_asked=self.config.face.fpir,
             fpir_stated=threshold.stated_fpir, fpir_met=threshold.is_budget_met, threshold_why=threshold.why,
             rates=tuple((rate.population, rate.fmr, rate.fpir) for rate in threshold.rates),
-            liveness="none: a printed photo or a screen is not told from a face", clock=self._clock_quality().value,
+            liveness=_liveness_words(self.config, self.liveness), clock=self._clock_quality().value,
             journal_entries=journal.head if journal else 0, journal_waiting=self.journal.waiting,
             relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1))
 
@@ -320,6 +352,20 @@ def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
     except InUse as error:  # doorctl is enrolling somebody: what is there is good enough to start with
         log.warning("%s", error)
         return None
+
+
+def _liveness(config: Config, card: Card) -> LivenessPanel | None:
+    if config.face.liveness == "none":
+        return None
+    return open_panel(card, secrets.randbelow, config.face.liveness_threshold)
+
+
+def _liveness_words(config: Config, panel: LivenessPanel | None) -> str:
+    if panel is None:
+        return "none: a printed photo or a screen is not told from a face"
+    if panel.has_passive:
+        return config.face.liveness
+    return f"{config.face.liveness}, but no passive network: every visitor gets a challenge (doorctl models build)"
 
 
 def _timing(config: Config) -> Timing:

@@ -88,6 +88,13 @@ class FaceConfig:
     of: int = _key("among so many of its newest frames", 5, least=1, most=20)
     margin: float = _key("cosine by which the best person must lead the second", 0.05, least=0.0, most=0.5)
     mirror: bool = _key("a second pass over the mirrored face at the door: slower, a little more certain", True)
+    liveness: str = _key("how much proof of a live person the door asks for; none = a photo opens it", "normal",
+                         choices=("none", "low", "normal", "high"))
+    liveness_threshold: float | None = _key(
+        "score of the passive networks below which a face is an attack, as `doorctl commission` measured it at this "
+        "door; left out = the pack's", None, least=0.01, most=0.99)
+    attack_high_s: float = _key("seconds of level high after the alarm of several attacks", 600.0, least=0.0,
+                                most=86_400.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

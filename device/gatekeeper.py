@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from device.clock import Clock, ClockQuality
@@ -31,7 +32,7 @@ from device.door.types import (
 )
 from device.inbox import Inbox
 from device.roster import Roster
-from device.sighting import Demand, Sighting
+from device.sighting import Demand, Level, Outcome, Sighting
 from device.store.keeper import JournalKeeper
 from device.store.records import NewEntry
 
@@ -64,19 +65,42 @@ class Observer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Vigilance:
+    """How much proof of a live person is asked for.
+
+    level   as configured
+    high_s  seconds of level high after the alarm of several attacks
+    """
+
+    level: Level = Level.NORMAL
+    high_s: float = 600.0
+
+
 class Gatekeeper:
     """One door. `turn` is called in a loop by the thread that owns it."""
 
     def __init__(self, inbox: Inbox, roster: Callable[[], Roster], person: Callable[[str], Person | None], lock: Lock,
                  signal: Callable[[str], None], journal: JournalKeeper, timing: Timing, clock: Clock,
-                 clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = ()) -> None:
+                 clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = (),
+                 vigilance: Vigilance | None = None) -> None:
         self._inbox, self._roster, self._person = inbox, roster, person
         self._lock, self._signal, self._journal = lock, signal, journal
         self._timing, self._clock, self._clock_quality = timing, clock, clock_quality
         self._observers = observers
+        self._vigilance = vigilance or Vigilance()
+        self._vigilant_until = float("-inf")
+        self._asked = Demand()
         self._memory = Memory()
         self.state = DoorState()
-        self.demand = Demand()
+
+    @property
+    def demand(self) -> Demand:
+        """What the door asks of vision now; read by the vision thread."""
+        level = self._vigilance.level
+        if level is not Level.NONE and self._clock.mono() < self._vigilant_until:
+            level = Level.HIGH
+        return replace(self._asked, level=level)
 
     def turn(self, timeout_s: float = TICK_S) -> None:
         """Handle one arrival, or let time pass when none comes."""
@@ -108,11 +132,15 @@ class Gatekeeper:
     def _sighted(self, sighting: Sighting) -> None:
         claim = claim_from(sighting)
         if claim is None:
+            for observer in self._observers:
+                observer.awaited(sighting)
             return
         now = Now(self._clock.now(), self._clock.mono(), self._clock_quality())
         person = None if claim.person_id is None else self._person(claim.person_id)
         decision, self._memory = decide(claim, person, self._roster().rules, self._memory, now)
-        self.demand = decision.demand or Demand()
+        self._asked = decision.demand or Demand()
+        if sighting.outcome is Outcome.ATTACK and decision.alarms:
+            self._vigilant_until = now.mono + self._vigilance.high_s
         self.handle(Decided(decision, now.mono))
         if decision.is_repeat:
             return

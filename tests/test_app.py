@@ -29,6 +29,7 @@ from device.face.portrait import Examiner
 from device.face.quality import ENROLMENT
 from device.frame import Frame
 from device.hardware.orders import Ack
+from device.sighting import Sighting
 from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, make_folders, places
@@ -74,6 +75,9 @@ class Watcher:
     def signalled(self, reason: str) -> None:
         self.signals.append(reason)
 
+    def awaited(self, sighting: Sighting) -> None:
+        """Of no interest here."""
+
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
@@ -83,7 +87,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
 
 
 def configuration(**door: object) -> Config:
-    return parse_config({"door": {"lock": "strike", "release_s": 1.0, **door}})
+    return parse_config({"door": {"lock": "strike", "release_s": 1.0, **door}, "face": {"liveness": "none"}})
 
 
 @pytest.fixture

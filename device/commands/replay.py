@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from device.door.policy import claim_from, decide
 from device.door.types import Memory, Now, Rules, Site
 from device.errors import TerminalError
 from device.face.models import Models
+from device.face.pad.fusion import open_panel
 from device.face.pipeline import Pipeline
-from device.sighting import Demand
+from device.sighting import Demand, Level
 
 
 def add_parser(commands: Any) -> None:
@@ -38,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     start = SystemClock().now()
     clock = HandClock(start, 0.0)
     camera = open_file(arguments.clip, config.camera, clock, paced=False)
-    pipeline = Pipeline(Models.load(card), config.face, clock)
+    level = Level(config.face.liveness)
+    panel = None if level is Level.NONE else open_panel(card, secrets.randbelow, config.face.liveness_threshold)
+    pipeline = Pipeline(Models.load(card), config.face, clock, panel)
     rows: list[dict[str, Any]] = []
     memory = Memory()
     progress = Progress("frame")
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         rules = Rules(reader.rules(), reader.schedules(), site)
         for frame in _frames(camera):
             clock.advance(max(frame.mono - clock.mono(), 0.0))
-            for sighting in pipeline.look(frame, known.gallery, known.threshold, Demand()):
+            for sighting in pipeline.look(frame, known.gallery, known.threshold, Demand(level)):
                 claim = claim_from(sighting)
                 if claim is None:
                     continue

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from device.door.reasons import reason
 from device.door.types import Decision, Now
+from device.face.pad.action import PROMPTS, TURN_A_LITTLE, Action
 from device.hardware.orders import Ack, Said
+from device.sighting import Hint, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Teller:
     def __init__(self, say: Callable[[str], None], name: Callable[[str], str] = str) -> None:
         self._say, self._name = say, name
         self._granted: _Granted | None = None
+        self._asked = ""
 
     def decided(self, decision: Decision, at: Now) -> None:
         if decision.granted:
@@ -34,6 +37,13 @@ class Teller:
 
     def signalled(self, code: str) -> None:
         """Signals are told by the board's echo, where there are no lamps."""
+
+    def awaited(self, sighting: Sighting) -> None:
+        """What the visitor is asked to do, once for each change."""
+        words = words_for(sighting)
+        if words and words != self._asked:
+            self._say(f"          asked: {words}")
+        self._asked = words or self._asked
 
     def acknowledged(self, ack: Ack) -> None:
         """What the relay's process says that it did."""
@@ -46,6 +56,15 @@ class Teller:
     def _words(self, decision: Decision) -> str:
         who = f"  {self._name(decision.person_id)}" if decision.person_id else ""
         return f"{reason(decision.reason).en} ({decision.reason}){who}"
+
+
+def words_for(sighting: Sighting, language: str = "en") -> str:
+    """What screen and voice say to a visitor whose liveness is still open; "" where nothing."""
+    if sighting.hint is Hint.TURN_A_LITTLE:
+        return TURN_A_LITTLE[language]
+    if sighting.hint is Hint.DO_CHALLENGE and sighting.action:
+        return PROMPTS[Action(sighting.action)].text(language)
+    return ""
 
 
 def _scores(decision: Decision) -> str:

@@ -391,6 +391,8 @@ def _decision_note(decision: Decision, code: str, is_merged: bool | None = None)
         model=claim.model_id or None,
         frames=claim.frames or None,
         track=claim.track_id,
+        species=claim.species or None,
+        judges=claim.judges or None,
         merged=is_merged,
     )
 

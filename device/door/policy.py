@@ -34,7 +34,7 @@ from device.door.types import (
     Site,
     Try,
 )
-from device.sighting import Demand, Outcome, Sighting
+from device.sighting import Demand, Judgement, Outcome, Sighting
 from device.store.records import PersonClass
 
 T = TypeVar("T")
@@ -67,7 +67,20 @@ def claim_from(sighting: Sighting) -> Claim | None:
         model_id=sighting.model_id,
         frames=sighting.frames,
         since_mono=sighting.since_mono,
+        species=_species(sighting) if sighting.outcome is Outcome.ATTACK else "",
+        judges=" ".join(f"{one.judge}={_score_word(one)}" for one in sighting.judgements),
     )
+
+
+def _species(sighting: Sighting) -> str:
+    """What the judge that was surest of the attack took it for."""
+    named = [one for one in sighting.judgements if one.score is not None and one.reason]
+    surest = min(named, key=lambda one: one.score or 0.0, default=None)
+    return surest.reason if surest is not None else "unknown"
+
+
+def _score_word(judgement: Judgement) -> str:
+    return judgement.reason or "abstains" if judgement.score is None else f"{judgement.score:.2f}"
 
 
 def decide(claim: Claim, person: Person | None, rules: Rules, memory: Memory, now: Now) -> tuple[Decision, Memory]:

@@ -38,6 +38,7 @@ class Claim:
                     one credential shown, however many frames the track lives.
     tried_person_id whose PIN or card was tried, where that is known although it failed
     since_mono      first usable frame of the track (for the time from frame to relay); frames that it rests on
+    species         of an attack, as far as the judges could tell; judges  their scores, as words for the journal
     """
 
     person_id: str | None
@@ -52,6 +53,8 @@ class Claim:
     model_id: str = ""
     frames: int = 0
     since_mono: float | None = None
+    species: str = ""
+    judges: str = ""
 
 
 @dataclass(frozen=True, slots=True)

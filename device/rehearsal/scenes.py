@@ -62,6 +62,18 @@ def stands(who: str = SITTER, pose: Pose | None = None, light: Light = DAY, name
     return Scene(name or f"{who} stands", 4.0, at)
 
 
+def performs(action: str, who: str = SITTER, light: Light = DAY, seed: int = 1) -> Scene:
+    """Somebody who stands before the camera does, after a third of a second, what a challenge asks for (the words of
+    `face.pad.action`; anything else is to look ahead)."""
+    rest = Pose(z=0.85)
+    keys = tuple(Key(t, replace(rest, **changes)) for t, changes in _ACTIONS.get(action, ((0.0, {}),)))
+
+    def at(t: float) -> View:
+        return View((Person(who, alive(between(keys, t), t, seed)),), (), light)
+
+    return Scene(f"{who}: {action}", keys[-1].t + 0.5, at)
+
+
 def together(*scenes: Scene, name: str) -> Scene:
     """Several scenes at the same time, in the light of the first."""
 
@@ -121,6 +133,19 @@ def lowered(instrument: str = "print-a4", seconds: float = 2.0, light: Light = D
         return View(behind.at(t).people, attacks, light)
 
     return Scene(name or f"{instrument} lowered", seconds + 3.0, at)
+
+
+_ACTIONS: dict[str, tuple[tuple[float, dict[str, float]], ...]] = {
+    "blink": ((0.0, {}), (0.35, {}), (0.47, {"blink": 1.0}), (0.55, {"blink": 1.0}), (0.67, {})),
+    "open_mouth": ((0.0, {}), (0.35, {}), (0.7, {"mouth": 0.8}), (1.1, {"mouth": 0.8}), (1.4, {})),
+    "turn_left": ((0.0, {}), (0.35, {}), (1.0, {"yaw": 25.0}), (1.3, {"yaw": 25.0}), (2.0, {})),
+    "turn_right": ((0.0, {}), (0.35, {}), (1.0, {"yaw": -25.0}), (1.3, {"yaw": -25.0}), (2.0, {})),
+    "look_up": ((0.0, {}), (0.35, {}), (0.9, {"pitch": 15.0}), (1.2, {"pitch": 15.0}), (1.7, {})),
+    "look_down": ((0.0, {}), (0.35, {}), (0.9, {"pitch": -14.0}), (1.2, {"pitch": -14.0}), (1.7, {})),
+    "nod": ((0.0, {}), (0.35, {}), (0.8, {"pitch": -13.0}), (1.3, {"pitch": 9.0}), (1.7, {})),
+    "shake": ((0.0, {}), (0.35, {}), (0.8, {"yaw": 18.0}), (1.5, {"yaw": -18.0}), (2.0, {})),
+}
+"""Seconds and poses of each action, by somebody who does it plainly and without haste."""
 
 
 def _walk(x: float) -> tuple[Key, ...]:

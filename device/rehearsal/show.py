@@ -1,8 +1,9 @@
 """The show: the real terminal before the rehearsal's camera, with everyone who ought to be refused and let in.
 
 `doorctl run` plays it where no camera is attached. A stranger (the sitter, before being enrolled) is refused, the
-sitter is enrolled while the door runs, and let in; another face is refused. Then again, in other light, until the
-time is up. The verdict is that the door was released for the enrolled person and for nobody else.
+sitter is enrolled while the door runs, and let in; the same portrait on paper and on a phone's screen is refused, and
+so is another face. Then again, in other light, until the time is up. The verdict is that the door was released for
+the enrolled person and for nobody else.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from device.rehearsal import scenes
 from device.rehearsal.camera import RehearsalCamera
 from device.rehearsal.light import DARK, WARM
 from device.rehearsal.people import SITTER, STRANGERS, people_of
-from device.rehearsal.scenes import Scene, empty, walks_up
+from device.rehearsal.scenes import Scene, empty, held_up, performs, walks_up
 from device.rehearsal.stage import Stage, enrolment_photo
+from device.sighting import Hint, Sighting
 from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, places
@@ -39,6 +41,9 @@ from device.threads import Worker
 
 PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given up
 PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track to end
+STANDING_S = 3.2  # after which whoever walks up has come to stand
+ATTACK = "attack"
+WAVED_OFF_S = 4.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
 Say = Callable[[str], None]
 
 
@@ -50,6 +55,7 @@ class Score:
     releases: int = 0
     wrong_releases: int = 0
     refusals: int = 0
+    attacks: int = 0
     acts_missed: int = 0
     switched_on: int = 0
 
@@ -74,6 +80,8 @@ class _Show:
         self._clock = SystemClock()
         self._score = Score()
         self._expected: str | None = None
+        self._begun_mono = 0.0
+        self._performed = ""
         self._decisions: queue.Queue[Decision] = queue.Queue(100)
         self._teller = Teller(say, self._name)
 
@@ -109,6 +117,8 @@ class _Show:
         if not worker.stopping.is_set():
             self._enrol()
         self._act(worker, "the same person, enrolled now", walks_up(), SITTER)
+        self._act(worker, "the enrolled person's portrait on paper", held_up("print-a4", waved=True), ATTACK)
+        self._act(worker, "the portrait on a phone's screen", held_up("screen-large-phone", waved=True), ATTACK)
         self._act(worker, "another person", walks_up(STRANGERS[0], seed=2), None)
         more = [("the enrolled person, in the dark", walks_up(light=DARK), SITTER),
                 *((f"{name}", walks_up(name, seed=number), None) for number, name in enumerate(STRANGERS[1:4], 3)),
@@ -127,14 +137,13 @@ class _Show:
         if worker.stopping.is_set():
             return
         self._say(f"-- {title}")
-        self._expected = expected
+        self._expected, self._begun_mono = expected, self._clock.mono()
         while not self._decisions.empty():
             self._decisions.get_nowait()
         self._camera.show(scene)
-        deadline = self._clock.mono() + PATIENCE_S
         is_answered = False
-        while not is_answered and self._clock.mono() < deadline and not worker.stopping.is_set():
-            is_answered = self._is_answer(expected)
+        while not is_answered and self._acted_s() < PATIENCE_S and not worker.stopping.is_set():
+            is_answered = self._is_answer(expected) or self._is_waved_off(expected)
         if not is_answered and not worker.stopping.is_set():
             self._score.acts_missed += 1
             self._say("          no answer: this is not how it should be")
@@ -147,7 +156,18 @@ class _Show:
             decision = self._decisions.get(timeout=0.1)
         except queue.Empty:
             return False
-        return decision.granted if expected else decision.reason == "unknown_face"
+        if expected == SITTER:
+            return decision.granted
+        return decision.reason == (ATTACK if expected == ATTACK else "unknown_face")
+
+    def _is_waved_off(self, expected: str | None) -> bool:
+        """Without the passive networks an attack may be asked for a challenge until it goes, and called nothing."""
+        panel = self._terminal.liveness
+        has_passive = panel is not None and panel.has_passive
+        return expected == ATTACK and not has_passive and self._acted_s() > WAVED_OFF_S
+
+    def _acted_s(self) -> float:
+        return self._clock.mono() - self._begun_mono
 
     def _enrol(self) -> None:
         """Enrol the sitter as `doorctl enrol` does, while the door runs."""
@@ -170,16 +190,27 @@ class _Show:
         score = self._score
         if decision.granted:
             score.releases += 1
-            is_right = self._expected is not None and decision.person_id == score.enrolled_id
+            is_right = self._expected == SITTER and decision.person_id == score.enrolled_id
             score.wrong_releases += not is_right
         else:
             score.refusals += 1
+            score.attacks += decision.reason == ATTACK
         self._teller.decided(decision, at)
         if not self._decisions.full():
             self._decisions.put_nowait(decision)
 
     def signalled(self, reason: str) -> None:
         """Told by the decision already."""
+
+    def awaited(self, sighting: Sighting) -> None:
+        """The enrolled person does what is asked, once standing before the camera; a picture cannot."""
+        self._teller.awaited(sighting)
+        if self._expected != SITTER or self._acted_s() < STANDING_S or sighting.hint is Hint.NONE:
+            return
+        wanted = "turn_left" if sighting.hint is Hint.TURN_A_LITTLE else sighting.action
+        if wanted != self._performed:
+            self._performed = wanted
+            self._camera.show(performs(wanted))
 
     def _acknowledged(self, ack: Ack) -> None:
         self._score.switched_on += ack.is_on and ack.said is Said.SWITCHED
@@ -196,7 +227,8 @@ class _Show:
         finally:
             reader.close()
         self._say(f"rehearsal: released {score.releases} times for the enrolled person, {score.wrong_releases} times "
-                  f"for anybody else; {score.refusals} refusals; {entries} journal entries, the chain is whole")
+                  f"for anybody else; {score.refusals} refusals, {score.attacks} of them attacks; {entries} journal "
+                  "entries, the chain is whole")
         if score.has_gone_well():
             return 0
         self._say("rehearsal: FAILED: the door opened for the wrong face" if score.wrong_releases else

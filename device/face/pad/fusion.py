@@ -17,16 +17,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from device.face.card import Card
 from device.face.liveness import Liveness
 from device.face.pad.action import Action
-from device.face.pad.challenge import Challenge
+from device.face.pad.challenge import Challenge, Chance
 from device.face.pad.judge import Judge, Memories, View
+from device.face.pad.passive import NAME as PASSIVE
+from device.face.pad.passive import PassiveJudge, PassiveNetworks
 from device.face.pad.plane import PlaneTest
 from device.face.types import Face, Quality
 from device.frame import Frame
 from device.sighting import Demand, Hint, Judgement, Level, Outcome
 
-PASSIVE = "passive"
+OUT_OF_VIEW = "surroundings_out_of_view"
+"""Why the passive judge abstains before a face that fills the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,16 @@ class Patience:
     watch_s        that the plane test may abstain before the visitor is told to do something: a walker's sway and a
                    glance to the side decide it within half a second
     turn_s         that the visitor is asked to turn a little before being given a challenge
-    attack_frames  in a row that must look like an attack before it is called one
+    attack_frames  in a row that must look like an attack, with no doubt, before it is called one
+    doubt_frames   the same where a judge's score lies only a little below its threshold
+    sure_share     share of its threshold below which a score leaves no doubt
     """
 
     watch_s: float = 1.0
     turn_s: float = 3.0
     attack_frames: int = 3
+    doubt_frames: int = 20
+    sure_share: float = 0.4
 
 
 @dataclass(slots=True)
@@ -50,6 +58,7 @@ class _Track:
 
     begun_mono: float = -1.0
     bad_frames: int = 0
+    sure_frames: int = 0
     is_attack: bool = False
 
 
@@ -60,8 +69,10 @@ class _Seen:
     judgements: tuple[Judgement, ...]
     thresholds: dict[str, float]
 
-    def is_bad(self) -> bool:
-        return any(one.score is not None and one.score < self.thresholds[one.judge] for one in self.judgements)
+    def is_bad(self, share: float = 1.0) -> bool:
+        """Whether a judge's score lies below that share of its threshold."""
+        return any(one.score is not None and one.score < self.thresholds[one.judge] * share
+                   for one in self.judgements)
 
     def is_good(self, name: str) -> bool:
         return any(one.judge == name and one.score is not None and one.score >= self.thresholds[name]
@@ -97,8 +108,7 @@ class LivenessPanel:
         if track.begun_mono < 0:
             track.begun_mono = view.mono
         seen = self._ask_judges(view, demand.level)
-        track.bad_frames = track.bad_frames + 1 if seen.is_bad() else 0
-        track.is_attack = track.is_attack or track.bad_frames >= self._patience.attack_frames
+        self._count(track, seen)
         if track.is_attack:
             return Liveness(Outcome.ATTACK, seen.judgements)
         if seen.is_bad():
@@ -125,13 +135,21 @@ class LivenessPanel:
             judgements.append(self._challenge.judge(view, may_turn=is_head))
         return _Seen(tuple(judgements), self._thresholds)
 
+    def _count(self, track: _Track, seen: _Seen) -> None:
+        patience = self._patience
+        track.bad_frames = track.bad_frames + 1 if seen.is_bad() else 0
+        track.sure_frames = track.sure_frames + 1 if seen.is_bad(patience.sure_share) else 0
+        if track.sure_frames >= patience.attack_frames or track.bad_frames >= patience.doubt_frames:
+            track.is_attack = True
+
     def _weigh(self, view: View, track: _Track, seen: _Seen, demand: Demand) -> Liveness:
         is_met = seen.is_good(self._challenge.name)
         needs_challenge = demand.level is Level.HIGH or demand.challenge is not None or not self._has_passive
         if needs_challenge and not is_met:
             return self._demand_action(view, seen, demand)
         if self._has_passive and not seen.is_good(PASSIVE):
-            return Liveness(Outcome.PENDING, seen.judgements)
+            is_too_near = any(one.judge == PASSIVE and one.reason == OUT_OF_VIEW for one in seen.judgements)
+            return Liveness(Outcome.PENDING, seen.judgements, Hint.STEP_BACK if is_too_near else Hint.NONE)
         if demand.level is Level.LOW or seen.is_good(self._plane.name) or is_met:
             return Liveness(None, seen.judgements)
         waited_s = view.mono - track.begun_mono
@@ -148,3 +166,14 @@ class LivenessPanel:
         return Liveness(Outcome.PENDING, seen.judgements,
                         Hint.DO_CHALLENGE if prompt is not None else Hint.LOOK_AT_CAMERA,
                         prompt.value if prompt is not None else "")
+
+
+def open_panel(card: Card, chance: Chance, threshold: float | None = None) -> LivenessPanel:
+    """The panel of a terminal with that pack; without the passive networks where the pack has none.
+
+    threshold  of the passive networks, as measured at this door; None for the pack's
+    """
+    judges: list[Judge] = []
+    if card.passive is not None:
+        judges.append(PassiveJudge(PassiveNetworks(card), threshold))
+    return LivenessPanel(judges, PlaneTest(), Challenge(chance))

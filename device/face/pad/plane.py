@@ -20,7 +20,7 @@ class Limits:
     """From what a comparison speaks for a head or for a picture.
 
     Measured on the rehearsal at 1280×720 (9 walks of 4 people in 6 lights: 840 comparisons; 24 attacks, two kinds,
-    ten instruments, still and waved: 1,410; one bent sheet, waved: 77). Attacks with `seen` of .18 and more had
+    ten instruments, still and waved: 1,410; one bent sheet, waved: 77). Attacks with `seen` of .15 and more had
     shares up to .55, the bent sheet up to .70; of the heads that stood and swayed by one or two degrees, four in five
     comparisons had more than .72. Waved attacks had gains of -.2 to .3, the bent sheet up to .58, heads .6 to 1.4.
     On NUAA's sequences (frames half a second and more apart): 0 of 480 frames of prints, moved and bent by hand, and
@@ -28,7 +28,7 @@ class Limits:
     """
 
     least_points: int = 30
-    least_seen: float = 0.18
+    least_seen: float = 0.15
     least_share: float = 0.72
     telling_expected: float = 0.6
     least_gain: float = 0.6

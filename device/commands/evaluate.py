@@ -124,7 +124,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     acquired = _acquire([row.image for row in people], arguments, card, remarks)
     vectors = vectors_of(people, acquired)
     data = arguments.data or f"{int(acquired.is_acquired.sum())} pictures of {vectors.people} people"
-    population = calibrate(vectors, arguments.population, data, _command(arguments))
+    population = calibrate(vectors, arguments.population, data, _command(arguments), arguments.least_fmr or 0.0)
     path = arguments.card or card.folder / "card.toml"
     write_population(path, population)
     figures = {
@@ -193,6 +193,9 @@ def _add_calibrate(verbs: Any) -> None:
         epilog="example: doorctl evaluate calibrate --images staff/ --population staff-2026")
     parser.add_argument("--population", metavar="NAME", required=True, help="what to call this set of people")
     parser.add_argument("--data", metavar="TEXT", help="what the pictures are, in words")
+    parser.add_argument("--least-fmr", type=_rate, metavar="X",
+                        help="no point below this rate, where names are known to be wrong now and then: the pairs of "
+                             "one person under two names are the highest scores of all")
     parser.add_argument("--card", type=Path, metavar="FILE", help="the card to write into, instead of the pack's own")
     _add_people(parser)
     _add_common(parser, is_plotted=False)
@@ -295,4 +298,5 @@ def _command(arguments: argparse.Namespace) -> str:
     words += [f"--where {term}" for term in arguments.where]
     words += ["--gates door"] if arguments.gates == "door" else []
     words += ["--no-mirror"] if arguments.no_mirror else []
+    words += [f"--least-fmr {arguments.least_fmr:g}"] if arguments.least_fmr else []
     return " ".join([*words, f"--population {arguments.population}"])

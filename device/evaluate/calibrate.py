@@ -24,15 +24,18 @@ FMRS = tuple(float(f"{mantissa}e-{power}") for power in range(1, 9) for mantissa
 _HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]#]+?)\s*\]\]?\s*(#.*)?$")
 
 
-def calibrate(vectors: Vectors, name: str, data: str, command: str) -> Population:
-    """The population's operating points, from every two pictures that gave a face."""
+def calibrate(vectors: Vectors, name: str, data: str, command: str, least: float = 0.0) -> Population:
+    """The population's operating points, from every two pictures that gave a face; none of a lower FMR than `least`.
+
+    Where a list has people under two names, those pairs are the only errors left at very low rates.
+    """
     if not name.strip():
         raise UsageError("--population: name the set of people, for example lfw-dev")
     kept = vectors.is_acquired
     acquired = Vectors(vectors.template[kept], vectors.probe[kept], kept[kept], vectors.person[kept], vectors.people)
     scores = allpairs.count(acquired)
     total = scores.impostor_total
-    wanted = [fmr for fmr in (*FMRS, least_fmr(total)) if is_stated(fmr, total)]
+    wanted = [fmr for fmr in (*FMRS, least_fmr(total)) if is_stated(fmr, total) and fmr >= least]
     if not wanted or not scores.genuine_total:
         raise UsageError(f"{scores.genuine_total} genuine and {total} impostor comparisons are too few: show at "
                          "least 15 people with two pictures each")

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 RETRY_S = 2.0
+MANY = 4096  # more new templates than this are read as columns, with all others, which is quicker
 QUIET_S = 3.0  # after the last change, before the site's own scores (a tenth of a second's work) are taken anew
 
 
@@ -110,7 +111,7 @@ class RosterKeeper:
         if reader.generation == self.current.generation:
             return False
         changes = reader.changes_since(self.current.generation, self._card.model_id)
-        if not changes.is_complete:
+        if not changes.is_complete or len(changes.puts) > MANY:
             self.load()
             return True
         gallery = self.current.gallery.next(_templates(changes.puts), changes.drops, changes.generation)

@@ -121,6 +121,7 @@ _ROWS = (
     _info("mode_lockdown", "mode", "Door is locked down", "门已封锁", "refuses all but fire and exit",
           light="red_steady"),
     _info("mode_normal", "mode", "Normal operation", "正常模式", "is secure"),
+    _info("command_done", "command", "Command done", "命令已执行"),
     _info("reset", "command", "Alarm reset", "报警已复位", "alarm and fire end; the door returns to its mode"),
     # alarms about people
     _alarm("lockout_alarm", "Too many failed tries", "连续尝试失败", "stays secure; that way is locked out"),
@@ -151,6 +152,7 @@ _ROWS = (
     _fault("disk_full", "Disk full", "存储已满", "goes on; the journal's reserve is used"),
     _fault("relay_lost", "Lock relay lost", "锁继电器断开", "is secure: the relay falls; wired exit works"),
     _fault("rex_stuck", "Exit button stuck", "出门按钮卡住", "is not released by it; openings are forced again"),
+    _fault("hub_silent", "Hub silent", "与平台失联", "goes on with whom it knows"),
     _fault("clock_lost", "Clock not trusted", "时钟不可信", "refuses timed access"),
 )
 

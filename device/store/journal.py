@@ -55,6 +55,10 @@ class JournalReader:
         self._db.conn.close()
 
     @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
     def head(self) -> int:
         """The newest entry's seq, 0 where there is none yet."""
         return int(self._chain()[3])

@@ -168,6 +168,7 @@ class SyncedRecords:
         """Let go of records that no longer open or whose row is missing, in every stream that holds them, so that
         the digests ask for them anew; how many. Reads everything: for the start."""
         unsound = self._unsound()
+        unsound += self._dependants(unsound)
         held = [Dropped(row[0], row[1], row[2], 0) for row in self._missing()]
         if unsound or held:
             with self._writer.together() as generation:

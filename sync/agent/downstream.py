@@ -14,6 +14,7 @@ from enum import Enum
 from device.errors import SealBroken
 from device.store.cache_writer import CacheWriter
 from device.store.receipts import Receipts
+from device.store.sqlite import DiskFull
 from device.store.staging import Stage, Staging
 from device.store.synced import Dropped, SyncedRecords
 from device.store.trust import MessageRefused
@@ -66,7 +67,12 @@ class Downstream:
         if order is Verdict.GAP:
             self._drop_early(page, arrived)
             return order
-        return self._delta(page, arrived) if page.form == "delta" else self._part(page, arrived)
+        try:
+            return self._delta(page, arrived) if page.form == "delta" else self._part(page, arrived)
+        except DiskFull:
+            if self._writer.give_way():
+                self._drop_early(page, arrived)
+            raise
 
     def _order(self, page: Page) -> Verdict:
         """APPLIED where the page is next."""

@@ -1,0 +1,52 @@
+"""How the terminal is, for its report: doord's own words from its status file, and door-syncd's counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from device.clock import Clock
+from device.status import STALE_S, read_status, status_path
+from device.store.cache_writer import CacheWriter
+from device.store.places import Places
+from sync.wire.messages import HealthBody
+
+
+class Health:
+    """Owned by the agent's main thread."""
+
+    def __init__(self, where: Places, writer: CacheWriter, clock: Clock) -> None:
+        self._where, self._writer, self._clock = where, writer, clock
+
+    def model_ids(self) -> tuple[str, ...]:
+        """The model that doord compares with, then those that the gallery holds templates of."""
+        running = str(self._status().get("model_id", ""))[:200]
+        held = [model_id[:200] for model_id in self._writer.models() if model_id != running]
+        return tuple([running, *held] if running else held)[:20]
+
+    def told(self, faults: tuple[str, ...], counts: Mapping[str, int]) -> HealthBody:
+        status = self._status()
+        degraded = status.get("degraded")
+        theirs = [str(reason)[:200] for reason in degraded] if isinstance(degraded, list) else []
+        numbers = {name: int(status[name]) for name in ("templates", "people", "rejected", "journal_waiting")
+                   if isinstance(status.get(name), int)}
+        if not status:
+            theirs.append("doord_silent")
+        return HealthBody(versions={"open-door": _version()}, clock_quality=str(status.get("clock", ""))[:200],
+                          degraded=(*theirs[:50], *faults), counts={**counts, **numbers})
+
+    def _status(self) -> dict[str, Any]:
+        status = read_status(status_path(self._where)) or {}
+        mono = status.get("mono")
+        is_fresh = isinstance(mono, (int, float)) and 0 <= self._clock.mono() - mono < STALE_S
+        return status if is_fresh else {}
+
+
+def _version() -> str:
+    try:
+        return version("open-door")
+    except PackageNotFoundError:
+        return "unknown"
+
+

@@ -1,0 +1,215 @@
+"""The connection to the broker; the only importer of paho here. It carries bytes and decides nothing.
+
+An exception in one of paho's callbacks ends its network thread without a word, so they only enqueue, each guarded,
+on a bounded queue. Messages are acknowledged to the broker when the agent is through with them (`Message.done`): with
+MQTT 5's receive maximum this is the flow control by which a snapshot never fills the memory. Whether the link lives
+is for the agent to judge by what the hub says; here is only `open` and `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import secrets
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from device.clock import Clock
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 20
+SESSION_S = 3600  # what the broker keeps for us while we are away; cursors cover the rest
+AT_ONCE = 8  # messages that the broker may send ahead of our acknowledgements: 2 MB of snapshot
+INBOX = 256
+OUTBOX = 64
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the broker is, and the PEM files to reach it with."""
+
+    host: str
+    port: int
+    client_id: str
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes that came on a topic; `done` tells the broker that it may forget them."""
+
+    topic: str
+    data: bytes = field(repr=False)
+    done: Callable[[], None] = field(repr=False, compare=False, default=lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The broker has taken the connection: subscribe and report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The connection is lost, or could not be made."""
+
+    why: str
+
+
+Event = Message | Up | Down
+
+
+class Carrier(Protocol):
+    """How the agent reaches the broker."""
+
+    inbox: queue.Queue[Event]
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def subscribe(self, topics: Sequence[str]) -> None: ...
+
+    def publish(self, topic: str, data: bytes, retain: bool = False) -> bool:
+        """False where the link is down or takes no more now; nothing is kept then."""
+        ...
+
+
+class Link:
+    """One MQTT 5 client. `open` and `close` come from the agent's thread, as often as it likes."""
+
+    def __init__(self, address: Address, will: tuple[str, bytes]) -> None:
+        self.inbox: queue.Queue[Event] = queue.Queue(INBOX)
+        self.dropped = 0
+        self._address, self._will = address, will
+        self._client: mqtt.Client | None = None
+
+    def open(self) -> None:
+        """Begin to connect; an `Up` or a `Down` follows."""
+        self.close()
+        try:
+            client = self._client = self._made()
+        except (OSError, ValueError) as error:  # a certificate that cannot be read; ssl.SSLError is an OSError
+            self._put(Down(f"{type(error).__name__}: {error}"))
+            return
+        threading.Thread(target=self._connect, args=(client,), name="link", daemon=True).start()
+
+    def close(self) -> None:
+        """End the connection; nothing more comes of it but what is in the inbox."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.disconnect()
+            client.loop_stop()
+
+    def subscribe(self, topics: Sequence[str]) -> None:
+        if self._client is not None and topics:
+            self._client.subscribe([(topic, 1) for topic in topics])
+
+    def publish(self, topic: str, data: bytes, retain: bool = False) -> bool:
+        client = self._client
+        if client is None or not client.is_connected():
+            return False
+        return client.publish(topic, data, 1, retain).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def is_dead(self) -> bool:
+        """Whether paho calls itself connected while its thread has ended: it would never say so."""
+        client = self._client
+        return client is not None and client.is_connected() and client._thread is None
+
+    def _made(self) -> mqtt.Client:
+        address = self._address
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5,
+                             reconnect_on_failure=False, manual_ack=True)
+        client.suppress_exceptions = True
+        context = ssl.create_default_context(cafile=str(address.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(address.certificate, address.key)
+        client.tls_set_context(context)
+        client.max_inflight_messages_set(20)
+        client.max_queued_messages_set(OUTBOX)
+        client.will_set(self._will[0], self._will[1], 1, True)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _connect(self, client: mqtt.Client) -> None:
+        """Body of a short thread: connecting and the TLS handshake may take their time-outs' time."""
+        try:
+            client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=False,
+                           properties=_session())
+        except Exception as error:  # whatever it is, the agent must learn that there is no connection
+            self._lost(client, f"{type(error).__name__}: {error}")
+            return
+        if client is self._client:
+            client.loop_start()
+        else:
+            client.disconnect()
+
+    def _lost(self, client: mqtt.Client, why: str) -> None:
+        if client is self._client:
+            self._put(Down(why))
+
+    # --- paho's thread -------------------------------------------------------------------------------------
+
+    def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if client is self._client:
+            self._put(Down(str(reason)) if reason.is_failure else Up())
+
+    def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._lost(client, str(reason))
+
+    def _on_message(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        mid, qos = message.mid, message.qos
+
+        def done() -> None:
+            if client is self._client and qos:
+                client.ack(mid, qos)
+
+        self._put(Message(message.topic, bytes(message.payload), done))
+
+    def _put(self, event: Event) -> None:
+        try:
+            self.inbox.put_nowait(event)
+        except queue.Full:
+            # The broker sends it again with the next session, and cursors ask for what it held.
+            self.dropped += 1
+
+
+class Backoff:
+    """When to try again: full jitter, so that a thousand terminals don't come back at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tries = 0
+        self.next_mono = clock.mono()
+
+    def failed(self) -> float:
+        """Seconds until the next try, drawn evenly from 0 to an end that doubles with every failure."""
+        most_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self._tries, 16))
+        self._tries += 1
+        wait_s = secrets.randbelow(int(1000 * most_s) + 1) / 1000
+        self.next_mono = self._clock.mono() + wait_s
+        return wait_s
+
+    def succeeded(self) -> None:
+        self._tries = 0
+
+
+def _session() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = SESSION_S
+    properties.ReceiveMaximum = AT_ONCE
+    return properties

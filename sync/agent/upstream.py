@@ -1,0 +1,177 @@
+"""Sends the journal: whatever follows the cursor that the hub last acknowledged, a bounded amount at a time.
+
+A PUBACK says nothing about durability; only the hub's `Acked`, sent after its commit, moves the cursor, and only the
+cursor lets doord prune. Journals that were set aside are sent too, each under its own id, as far as they can be read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from device.clock import Clock
+from device.errors import StoreError
+from device.store.cache_writer import CacheWriter
+from device.store.journal import JournalReader
+from device.store.records import Entry
+from device.store.trust import place
+from sync.agent.journal_watch import JournalWatch
+from sync.wire.codec import encode_body
+from sync.wire.messages import Acked, JournalBody, JournalPage, JournalRow
+from sync.wire.seal import seal_to
+
+log = logging.getLogger(__name__)
+
+PAGE = 500  # entries; about 150 KB
+WINDOW = 4000  # entries that may be under way
+RESEND_S = 10.0  # without an acknowledgement, what is under way is sent again
+LOOK_ASIDE_S = 60.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+Send = Callable[[JournalPage], bool]
+
+
+class _Source:
+    """One journal and how far it has been sent."""
+
+    def __init__(self, reader: JournalReader, acked: int) -> None:
+        self.reader = reader
+        self.acked = self.sent = acked
+
+    @property
+    def journal_id(self) -> str:
+        return self.reader.journal_id
+
+
+class Upstream:
+    """Owned by the agent's main thread. `ahead` holds the id of a journal of which the hub has more than there is:
+    this terminal was set back to an earlier state, and the journal must not go on under that id."""
+
+    def __init__(self, terminal_id: str, hub_key: bytes, path: Path, watch: JournalWatch, writer: CacheWriter,
+                 clock: Clock) -> None:
+        self._terminal_id, self._hub_key, self._path = terminal_id, hub_key, path
+        self._watch, self._writer, self._clock = watch, writer, clock
+        self._current: _Source | None = None
+        self._aside: list[_Source] = []
+        self._looked_at = 0.0
+        self._moved_at = clock.mono()
+        self._to_store: dict[str, int] = {}
+        self.ahead = ""
+
+    @property
+    def journal_id(self) -> str:
+        return self._current.journal_id if self._current else ""
+
+    @property
+    def acked_seq(self) -> int:
+        return self._current.acked if self._current else 0
+
+    @property
+    def waiting(self) -> int:
+        """Entries that the hub has not acknowledged."""
+        return max(self._current.reader.head - self._current.acked, 0) if self._current else 0
+
+    def pump(self, send: Send) -> bool:
+        """Send what may be sent now; whether anything was. `send` is false where the link takes no more."""
+        is_any = False
+        for source in self._sources():
+            try:
+                for page in self._pages(source):
+                    if not send(page):
+                        return is_any
+                    source.sent, is_any = page.to_seq, True
+                    self._moved_at = self._clock.mono()
+            except StoreError as error:
+                self._unreadable(source, error)
+        return is_any
+
+    def acked(self, message: Acked) -> None:
+        """The hub has stored a journal up to a seq."""
+        for source in ([self._current] if self._current else []) + self._aside:
+            if source.journal_id == message.journal_id and message.seq > source.acked:
+                source.acked, source.sent = message.seq, max(source.sent, message.seq)
+                self._to_store[message.journal_id] = message.seq
+                self._moved_at = self._clock.mono()
+
+    def again(self) -> None:
+        """The link is new: whatever is not acknowledged is sent again."""
+        for source in self._sources():
+            source.sent = source.acked
+
+    def store_acked(self) -> None:
+        """Write the cursors, by which doord may prune, into gallery.db; late is harmless."""
+        for journal_id, seq in self._to_store.items():
+            self._writer.set_acked(journal_id, seq)
+        self._to_store.clear()
+
+    def close(self) -> None:
+        for source in self._aside:
+            source.reader.close()
+        self._aside = []
+
+    def _sources(self) -> list[_Source]:
+        self._follow()
+        now = self._clock.mono()
+        if now >= self._looked_at:
+            self._looked_at = now + LOOK_ASIDE_S
+            self._look_aside()
+        sources = ([self._current] if self._current else []) + self._aside
+        if now > self._moved_at + RESEND_S:
+            self._moved_at = now
+            for source in sources:
+                source.sent = source.acked
+        return [source for source in sources if source.journal_id != self.ahead]
+
+    def _follow(self) -> None:
+        reader = self._watch.reader
+        if reader is None:
+            self._current = None
+        elif self._current is None or self._current.reader is not reader:
+            self._current = _Source(reader, self._writer.acked(reader.journal_id))
+            self._looked_at = 0.0  # its predecessor may just have been set aside
+        if self._current is not None:
+            self.ahead = self._current.journal_id if self._current.acked > self._current.reader.head else ""
+
+    def _look_aside(self) -> None:
+        self.close()
+        for path in sorted(self._path.parent.glob(f"{self._path.name}.aside-*")):
+            if path.name.endswith(("-wal", "-shm")):
+                continue
+            try:
+                reader = JournalReader.open(path)
+                source = _Source(reader, self._writer.acked(reader.journal_id))
+                if source.acked < reader.head and source.journal_id != self.journal_id:
+                    self._aside.append(source)
+                else:
+                    reader.close()
+            except StoreError as error:
+                log.debug("a journal that was set aside cannot be read: %s", error)
+
+    def _pages(self, source: _Source) -> Iterator[JournalPage]:
+        while source.sent - source.acked < WINDOW:
+            entries = source.reader.entries(source.sent, PAGE)
+            if not entries:
+                return
+            yield self._page(source.journal_id, entries)
+
+    def _page(self, journal_id: str, entries: list[Entry]) -> JournalPage:
+        first, last = entries[0].seq - 1, entries[-1].seq
+        body = encode_body(JournalBody(tuple(map(_row, entries))))
+        bound_to = place("journal", self._terminal_id, journal_id, first, last)
+        return JournalPage(terminal_id=self._terminal_id, journal_id=journal_id, from_seq=first, to_seq=last,
+                           sealed=seal_to(self._hub_key, body, bound_to))
+
+    def _unreadable(self, source: _Source, error: StoreError) -> None:
+        log.error("journal %s cannot be read further: %s", source.journal_id, error)
+        if source in self._aside:
+            self._aside.remove(source)
+            source.reader.close()
+
+
+def _row(entry: Entry) -> JournalRow:
+    return JournalRow(entry.seq, max((entry.at - _EPOCH) // _MICROSECOND, 0), entry.mono, entry.boot_id,
+                      entry.clock_quality, entry.kind, entry.reason, entry.person_id, entry.detail, entry.prev_hash,
+                      entry.hash)

@@ -63,7 +63,7 @@ def stands(who: str = SITTER, pose: Pose | None = None, light: Light = DAY, name
 
 
 def performs(action: str, who: str = SITTER, light: Light = DAY, seed: int = 1) -> Scene:
-    """Somebody who stands before the camera does, after a third of a second, what a challenge asks for (the words of
+    """Somebody who stands before the camera does, after a moment, what a challenge asks for (the words of
     `face.pad.action`; anything else is to look ahead)."""
     rest = Pose(z=0.85)
     keys = tuple(Key(t, replace(rest, **changes)) for t, changes in _ACTIONS.get(action, ((0.0, {}),)))
@@ -136,14 +136,14 @@ def lowered(instrument: str = "print-a4", seconds: float = 2.0, light: Light = D
 
 
 _ACTIONS: dict[str, tuple[tuple[float, dict[str, float]], ...]] = {
-    "blink": ((0.0, {}), (0.35, {}), (0.47, {"blink": 1.0}), (0.55, {"blink": 1.0}), (0.67, {})),
-    "open_mouth": ((0.0, {}), (0.35, {}), (0.7, {"mouth": 0.8}), (1.1, {"mouth": 0.8}), (1.4, {})),
-    "turn_left": ((0.0, {}), (0.35, {}), (1.0, {"yaw": 25.0}), (1.3, {"yaw": 25.0}), (2.0, {})),
-    "turn_right": ((0.0, {}), (0.35, {}), (1.0, {"yaw": -25.0}), (1.3, {"yaw": -25.0}), (2.0, {})),
-    "look_up": ((0.0, {}), (0.35, {}), (0.9, {"pitch": 15.0}), (1.2, {"pitch": 15.0}), (1.7, {})),
-    "look_down": ((0.0, {}), (0.35, {}), (0.9, {"pitch": -14.0}), (1.2, {"pitch": -14.0}), (1.7, {})),
-    "nod": ((0.0, {}), (0.35, {}), (0.8, {"pitch": -13.0}), (1.3, {"pitch": 9.0}), (1.7, {})),
-    "shake": ((0.0, {}), (0.35, {}), (0.8, {"yaw": 18.0}), (1.5, {"yaw": -18.0}), (2.0, {})),
+    "blink": ((0.0, {}), (0.7, {}), (0.82, {"blink": 1.0}), (0.9, {"blink": 1.0}), (1.02, {})),
+    "open_mouth": ((0.0, {}), (0.7, {}), (1.0, {"mouth": 0.8}), (1.4, {"mouth": 0.8}), (1.7, {})),
+    "turn_left": ((0.0, {}), (0.7, {}), (1.3, {"yaw": 25.0}), (1.6, {"yaw": 25.0}), (2.2, {})),
+    "turn_right": ((0.0, {}), (0.7, {}), (1.3, {"yaw": -25.0}), (1.6, {"yaw": -25.0}), (2.2, {})),
+    "look_up": ((0.0, {}), (0.7, {}), (1.2, {"pitch": 15.0}), (1.5, {"pitch": 15.0}), (2.0, {})),
+    "look_down": ((0.0, {}), (0.7, {}), (1.2, {"pitch": -14.0}), (1.5, {"pitch": -14.0}), (2.0, {})),
+    "nod": ((0.0, {}), (0.7, {}), (1.1, {"pitch": -13.0}), (1.6, {"pitch": 9.0}), (2.0, {})),
+    "shake": ((0.0, {}), (0.7, {}), (1.1, {"yaw": 18.0}), (1.8, {"yaw": -18.0}), (2.3, {})),
 }
 """Seconds and poses of each action, by somebody who does it plainly and without haste."""
 

@@ -43,7 +43,7 @@ PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given
 PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track to end
 STANDING_S = 3.2  # after which whoever walks up has come to stand
 ATTACK = "attack"
-WAVED_OFF_S = 4.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
+WAVED_OFF_S = 2.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
 Say = Callable[[str], None]
 
 
@@ -119,7 +119,8 @@ class _Show:
         self._act(worker, "the same person, enrolled now", walks_up(), SITTER)
         self._act(worker, "the enrolled person's portrait on paper", held_up("print-a4", waved=True), ATTACK)
         self._act(worker, "the portrait on a phone's screen", held_up("screen-large-phone", waved=True), ATTACK)
-        self._act(worker, "another person", walks_up(STRANGERS[0], seed=2), None)
+        if seconds is None or self._clock.mono() - start < seconds - 3.0:
+            self._act(worker, "another person", walks_up(STRANGERS[1], seed=2), None)
         more = [("the enrolled person, in the dark", walks_up(light=DARK), SITTER),
                 *((f"{name}", walks_up(name, seed=number), None) for number, name in enumerate(STRANGERS[1:4], 3)),
                 ("the enrolled person, in warm light", walks_up(light=WARM), SITTER),
@@ -164,7 +165,9 @@ class _Show:
         """Without the passive networks an attack may be asked for a challenge until it goes, and called nothing."""
         panel = self._terminal.liveness
         has_passive = panel is not None and panel.has_passive
-        return expected == ATTACK and not has_passive and self._acted_s() > WAVED_OFF_S
+        is_waved_off = expected == ATTACK and not has_passive and self._acted_s() > WAVED_OFF_S
+        self._score.refusals += is_waved_off
+        return is_waved_off
 
     def _acted_s(self) -> float:
         return self._clock.mono() - self._begun_mono

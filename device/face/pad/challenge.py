@@ -25,6 +25,8 @@ LEAST_PAUSE_S, MOST_PAUSE_S = 0.35, 0.9
 count."""
 
 CENTRED_DEG = 13.0
+SWAY_DEG = 4.0
+SWAY_SHARE = 0.06
 REST_S = 5.0
 """After a failed challenge: keeps a guesser to a few tries a minute."""
 
@@ -169,5 +171,9 @@ class Challenge:
 
 
 def _has_moved(quiet: Sequence[Signs], signs: Signs) -> bool:
-    """Whether the head has turned since the quiet began: by more than it sways."""
-    return bool(quiet) and (abs(signs.yaw - quiet[0].yaw) > 4.0 or abs(signs.pitch - quiet[0].pitch) > 4.0)
+    """Whether the head has turned or come nearer since the quiet began: by more than it sways."""
+    if not quiet:
+        return False
+    first = quiet[0]
+    turned = max(abs(signs.yaw - first.yaw), abs(signs.pitch - first.pitch))
+    return turned > SWAY_DEG or abs(signs.size / max(first.size, 1.0) - 1.0) > SWAY_SHARE

@@ -48,7 +48,7 @@ class Progress(Enum):
 class Signs:
     """What one frame shows.
 
-    yaw pitch  degrees as of `Quality`
+    yaw pitch  degrees as of `Quality`; size  distance of the eyes in pixels
     eyes       aspect (height over width) of the wider open eye
     mouth      opening over width
     eye_change, mouth_change, rest_change   difference of the pixels from half a second ago, as a share of the
@@ -58,6 +58,7 @@ class Signs:
     mono: float
     yaw: float
     pitch: float
+    size: float
     eyes: float
     mouth: float
     eye_change: float
@@ -81,8 +82,8 @@ class Observer:
             self._before.popleft()
         eye, mouth, rest = _changes(self._before[0][1], patch) if self._before else (0.0, 0.0, 0.0)
         self._before.append((view.mono, patch))
-        return Signs(view.mono, view.quality.yaw, view.quality.pitch, eye_aspect(view.mesh), mouth_aspect(view.mesh),
-                     eye, mouth, rest)
+        return Signs(view.mono, view.quality.yaw, view.quality.pitch, view.quality.interocular_px,
+                     eye_aspect(view.mesh), mouth_aspect(view.mesh), eye, mouth, rest)
 
 
 @dataclass(slots=True, eq=False)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from device.face.card import Card
-from device.packs import archives, cache
+from device.face.card import Card, read_card
+from device.packs import archives, cache, liveness, weights
 from device.packs.build import build
 
 
@@ -37,6 +37,32 @@ def own_cache(pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("DOOR_CACHE", str(own))
     monkeypatch.setenv("DOOR_WEIGHTS_URL", "http://127.0.0.1:9/")
     return own
+
+
+@pytest.fixture(scope="session")
+def weights_dir() -> Path:
+    """The folder with the liveness networks' weights."""
+    given = os.environ.get("DOOR_WEIGHTS")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "models"
+    if not all((folder / each.file).is_file() for each in weights.WEIGHTS):
+        pytest.skip(f"no liveness weights in {folder}; set DOOR_WEIGHTS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def liveness_pack(pack: Card, tmp_path_factory: pytest.TempPathFactory) -> Card:
+    """The default pack with its liveness networks; not in the ordinary cache where that one has none."""
+    if pack.passive is not None:
+        return pack
+    folder = tmp_path_factory.mktemp("packs") / pack.name
+    shutil.copytree(pack.folder, folder)
+    given = os.environ.get("DOOR_WEIGHTS") or str(Path(__file__).resolve().parents[2] / "shared" / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOOR_WEIGHTS", given)
+        if not weights.at_hand():
+            pytest.skip(f"no liveness weights in {given}; set DOOR_WEIGHTS")
+        liveness.complete(folder)
+    return read_card(folder)
 
 
 @pytest.fixture(scope="session")

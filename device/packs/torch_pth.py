@@ -170,12 +170,11 @@ class _Machine:
     def tuple_from_mark(self) -> None:
         self.push(tuple(self._from_mark()))
 
-    def append_items(self) -> None:
-        items, target = self._from_mark(), self._top()
-        if type(target) is not list:
-            self.refuse("items of what is no list")
-        target.extend(items)
+    def append_item(self) -> None:
+        self._append([self._pop()])
 
+    def append_items(self) -> None:
+        self._append(self._from_mark())
     def set_item(self) -> None:
         value, key = self._pop(), self._pop()
         self._set([key, value])
@@ -220,6 +219,12 @@ class _Machine:
         if not is_plain:
             self.refuse("a tensor whose values do not lie in order")
         return _Tensor(storage, offset, shape)
+
+    def _append(self, items: list[Any]) -> None:
+        target = self._top()
+        if type(target) is not list:
+            self.refuse("items of what is no list")
+        target.extend(items)
 
     def _set(self, items: list[Any]) -> None:
         target = self._top()
@@ -286,8 +291,9 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b"c": _Machine.push_name, b"}": lambda machine: machine.push({}), b"]": lambda machine: machine.push([]),
     b")": lambda machine: machine.push(()), b"t": _Machine.tuple_from_mark,
     b"\x85": lambda machine: machine.tuple_of(1), b"\x86": lambda machine: machine.tuple_of(2),
-    b"\x87": lambda machine: machine.tuple_of(3), b"e": _Machine.append_items, b"s": _Machine.set_item,
-    b"u": _Machine.set_items, b"q": lambda machine: machine.put("<B"), b"r": lambda machine: machine.put("<I"),
+    b"\x87": lambda machine: machine.tuple_of(3), b"a": _Machine.append_item, b"e": _Machine.append_items,
+    b"s": _Machine.set_item, b"u": _Machine.set_items,
+    b"q": lambda machine: machine.put("<B"), b"r": lambda machine: machine.put("<I"),
     b"h": lambda machine: machine.get("<B"), b"j": lambda machine: machine.get("<I"), b"R": _Machine.call,
     b"Q": _Machine.storage_of_id, b"b": _Machine.forget_attributes,
 }

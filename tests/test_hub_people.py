@@ -83,6 +83,8 @@ def test_the_holder_of_a_face_is_named_and_nothing_is_stored(hub, clock, portrai
     assert hub.people.count() == 1
     hub.people.remove([first.person_id])
     hub.enroller.enrol(li_wei(), [photo_of(portrait)], agreed(clock))
+    with pytest.raises(EnrolmentRefused, match="enrolled already"):
+        hub.enroller.enrol(li_wei(external_id=None), [photo_of(portrait)], agreed(clock))
 
 
 def test_a_face_enrolled_by_another_process_is_known(hub, clock, portrait, tmp_path, tmp_path_factory, eye):

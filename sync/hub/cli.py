@@ -16,7 +16,7 @@ from pathlib import Path
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("setup", "run", "group", "person", "imports", "terminal", "status", "token")
+NOUNS = ("setup", "run", "group", "person", "imports", "terminal", "status", "token", "broker")
 
 
 def build_parser() -> argparse.ArgumentParser:

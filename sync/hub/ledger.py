@@ -28,6 +28,7 @@ import sqlalchemy as sa
 
 from device.clock import Clock
 from device.errors import StoreError
+from device.store.trust import place
 from sync.hub.schema import changes, meta, streams
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.vault import Keyring, Vault
@@ -317,12 +318,13 @@ class Ledger:
         return seq
 
     def _opened(self, tx: Tx, stream: str, where: Any) -> Iterator[Change]:
-        rows = tx.run(sa.select(changes.c.seq, changes.c.kind, changes.c.key, changes.c.owner, changes.c.sealed)
+        rows: Any = tx.run(sa.select(changes.c.seq, changes.c.kind, changes.c.key, changes.c.owner, changes.c.sealed)
                       .where(where).order_by(changes.c.seq))
+        before = place("change", stream)
         for part in rows.partitions(4 * AT_ONCE):
-            keys = self._vault.keys_of(row.owner for row in part)
+            keys = self._vault.keys_of({row[3] for row in part})
             for row in part:
-                yield _change(row, stream, keys)
+                yield _change(*row, before, keys)
 
     def _tree(self, tx: Tx, stream: str) -> tuple[Head, DigestTree]:
         """The head and its tree, brought up to date with what this transaction sees."""
@@ -363,10 +365,12 @@ class Ledger:
     def _fill(self, tx: Tx, stream: str, tree: DigestTree, where: Any, emptied: Sequence[int]) -> None:
         """Set the buckets of the living records that `where` finds; those of `emptied` without any become empty."""
         found: dict[int, list[bytes]] = {bucket: [] for bucket in emptied}
-        keys = self._vault.keys_of(())
-        for row in tx.run(sa.select(changes.c.bucket, changes.c.seq, changes.c.leaf).where(
-                where, changes.c.leaf.is_not(None))):
-            found.setdefault(row.bucket, []).append(keys.open("", row.leaf, "leaf", stream, row.seq))
+        keys, before = self._vault.keys_of(()), place("leaf", stream)
+        rows: Any = tx.run(sa.select(changes.c.bucket, changes.c.seq, changes.c.leaf).where(
+            where, changes.c.leaf.is_not(None)))
+        for part in rows.partitions(4 * AT_ONCE):
+            for bucket, seq, leaf in part:
+                found.setdefault(bucket, []).append(keys.open_at("", leaf, before + _placed(str(seq))))
         for bucket, leaves in found.items():
             tree.set_bucket(bucket, bucket_hash(leaves))
 
@@ -418,11 +422,17 @@ def moment(ms: int) -> datetime:
     return _BEGINNING + timedelta(milliseconds=ms)
 
 
-def _change(row: sa.Row[Any], stream: str, keys: Keyring) -> Change:
-    if row.sealed is None:
-        return Change(row.seq, "drop", row.kind, row.key)
-    body = keys.open(row.owner, row.sealed, "change", stream, row.kind, row.key, row.seq)
-    return Change(row.seq, "put", row.kind, row.key, body)
+def _change(seq: int, kind: Any, key: str, owner: str, sealed: bytes | None, before: bytes, keys: Keyring) -> Change:
+    if sealed is None:
+        return Change(seq, "drop", kind, key)
+    bound = before + _placed(kind) + _placed(key) + _placed(str(seq))
+    return Change(seq, "put", kind, key, keys.open_at(owner, sealed, bound))
+
+
+def _placed(text: str) -> bytes:
+    """`place(text)`, written out: it is computed for every record of a snapshot."""
+    raw = text.encode()
+    return len(raw).to_bytes(2, "big") + raw
 
 
 def _epoch(tx: Tx) -> str:

@@ -33,6 +33,7 @@ MOST_GROUPS = 50
 MOST_TEMPLATES = 20
 MOST_CREDENTIALS = 20
 ERASURE_DUE = "erasure_due"
+FACES = "faces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class People:
             raise EnrolmentRefused(f"person {person_id} would have {held + len(fresh)} templates, at most "
                                    f"{MOST_TEMPLATES} are kept; remove some first")
         self._consents.put(person_id, consent, tx)
-        generation = int(tx.value(sa.select(sa.func.max(templates.c.generation))) or 0) + 1
+        generation = _next_generation(tx)
         keys = self._vault.keys_of([person_id])
         tx.run(sa.insert(templates), [
             {"template_id": one.template_id, "person_id": person_id, "model_id": one.model_id,
@@ -408,6 +409,13 @@ def _put_person(person: Person) -> Put:
 
 def _put_template(person_id: str, template_id: str, plain: bytes) -> Put:
     return Put("template", template_id, plain, person_id)
+
+
+def _next_generation(tx: Tx) -> int:
+    """Counted, and not found from the templates that are there: one that was removed must not lend its number."""
+    found = int(tx.value(sa.select(meta.c.value).where(meta.c.name == FACES)) or 0) + 1
+    insert_or_update(tx, meta, [{"name": FACES, "value": str(found)}])
+    return found
 
 
 def _note_erasure(tx: Tx) -> None:

@@ -41,7 +41,7 @@ def _terminal(primary_key: bool = False, index: bool = False) -> Column[str]:
     return Column("terminal_id", ID, owner, primary_key=primary_key, index=index, nullable=False)
 
 
-# name -> value: the ledger's epoch and generation, the site's name for itself
+# name -> value: the ledger's epoch and generation, how often faces were added, whether an erasure is due
 meta = Table("meta", metadata, Column("name", ID, primary_key=True), Column("value", Text, nullable=False))
 
 # --- who ---------------------------------------------------------------------------------------------------

@@ -324,7 +324,7 @@ class Ledger:
         for part in rows.partitions(4 * AT_ONCE):
             keys = self._vault.keys_of({row[3] for row in part})
             for row in part:
-                yield _change(*row, before, keys)
+                yield _change(row[0], row[1], row[2], row[3], row[4], before, keys)
 
     def _tree(self, tx: Tx, stream: str) -> tuple[Head, DigestTree]:
         """The head and its tree, brought up to date with what this transaction sees."""

@@ -42,7 +42,7 @@ def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR"
     is_shown = (fmr >= least) & (fnmr > 0)
     det.step(fmr[is_shown], fnmr[is_shown], where="post")
     det.plot([least, 1], [least, 1], linewidth=0.5, color="grey", linestyle=":")
-    det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), title=title)
+    det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), ylim=(max(float(fnmr[is_shown].min(initial=1.0)) / 2, 1e-6), 1), title=title)
     det.grid(visible=True, which="both", linewidth=0.3)
     for name, counts in zip(names, (scores.genuine, scores.impostor), strict=True):
         edges, share = _histogram(counts)

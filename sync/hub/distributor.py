@@ -64,8 +64,12 @@ class Distributor:
 
     def connected(self) -> None:
         """The link is up: say where every stream stands, since a broker may have lost what it kept."""
-        self._heads_at = float("-inf")
+        self.say_heads_in(0.0)
         self._catchup.forget()
+
+    def say_heads_in(self, seconds: float) -> None:
+        """Have all heads published that soon, at the latest."""
+        self._heads_at = min(self._heads_at, self._clock.mono() + seconds - HEAD_S)
 
     def changed(self, streams: list[str]) -> None:
         """These streams moved: one page to each group; a terminal's own stream goes to it alone."""

@@ -31,9 +31,8 @@ def delta(changes: Sequence[Change]) -> bytes | None:
 
 def snapshot(living: Sequence[Change]) -> list[bytes]:
     """The encoded bodies of all parts, persons before what belongs to them; one empty part where nothing lives."""
-    parts = [encode_body(PageBody(puts=part)) for part in _cut(_puts(living))]
-    parts += [encode_body(PageBody(templates=(columns,)))
-              for part in _cut(_templates(living)) for columns in _columns(part)]
+    parts = [encode_body(PageBody((), _puts(part), tuple(_columns(_templates(part)))))
+             for part in _cut((*_puts(living), *_templates(living)))]
     return parts or [encode_body(PageBody())]
 
 

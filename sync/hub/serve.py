@@ -100,7 +100,7 @@ class Service:
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
-            self.http = self._http_server(app, self.options.api_host)
+            self.http = self._http_server(app, self.options.api_host, self.options.api_port)
             self.http.start()
 
     def stop(self) -> None:
@@ -187,6 +187,8 @@ class Service:
             self._files.write_revoked()
         if (self._files.write() or is_list_due) and self.broker:
             self.broker.reload()
+            # Whoever subscribed before the broker knew its groups was not given the heads that the broker keeps.
+            self.distributor.say_heads_in(AGAIN_S)
         self.distributor.refresh()
         self.distributor.tick()
 
@@ -235,12 +237,12 @@ class Service:
             self.carrier.stop()
             self.carrier.start()
 
-    def _http_server(self, app: Any, host: str) -> HttpServer:
+    def _http_server(self, app: Any, host: str, port: int) -> HttpServer:
         issued = self.authority.server(_names(*self.options.api_names, host))
         run: Path = self.hub.where.run
         replace(run / "api.pem", issued.certificate)
         replace(run / "api.key", issued.key)
-        return HttpServer(app, host, self.options.api_port, run / "api.pem", run / "api.key", self._clock)
+        return HttpServer(app, host, port, run / "api.pem", run / "api.key", self._clock)
 
 
 def _names(*given: str) -> list[str]:

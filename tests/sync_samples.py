@@ -1,0 +1,196 @@
+"""What the tests of the wire share: persons without pictures, and a terminal that speaks the protocol by hand."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import paho.mqtt.client as mqtt
+from broker import request
+from hub_samples import agreed
+from paho.mqtt.enums import CallbackAPIVersion
+from store_samples import template
+
+from device.store import chain
+from device.store.records import Entry
+from device.store.trust import Opener, Verifier, place
+from sync.hub.hub import Hub
+from sync.hub.people import Newcomer
+from sync.hub.serve import Service
+from sync.wire import topics
+from sync.wire.claim import Claim
+from sync.wire.codec import decode, decode_body, encode, encode_body
+from sync.wire.messages import (
+    AnyMessage,
+    Cursor,
+    GroupKey,
+    HealthBody,
+    JournalBody,
+    JournalPage,
+    JournalRow,
+    Online,
+    Page,
+    PageBody,
+    Report,
+)
+from sync.wire.seal import GroupSeal, seal_to
+from sync.wire.sign import Signer
+from sync.wire.templates import from_columns
+
+M = TypeVar("M")
+SITE = "hq"
+
+
+def enrol(hub: Hub, count: int, first: int = 1, groups: tuple[str, ...] = ("staff",)) -> set[str]:
+    """So many persons with consent and one made-up template each, all in one transaction; their ids."""
+    with hub.storage.write() as tx:
+        made = set()
+        for number in range(first, first + count):
+            person_id = hub.people.add(Newcomer(f"CANARY {number}", groups), tx, f"{number:032x}")
+            hub.people.add_faces(person_id, [template(number)], agreed(hub.clock), None, tx)
+            made.add(person_id)
+        return made
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+class WireTerminal:
+    """Keeps what it is sent and says what it is told to say; stores nothing."""
+
+    def __init__(self, terminal_id: str, signer: Signer, opener: Opener, hub_keys: Verifier,
+                 hub_sealing: bytes) -> None:
+        self.terminal_id, self.signer, self.opener = terminal_id, signer, opener
+        self.hub_keys, self.hub_sealing = hub_keys, hub_sealing
+        self.boot_id, self.journal_id = "b" * 32, f"{terminal_id:0<32}".encode().hex()[:32]
+        self.cursors: dict[str, Cursor] = {}
+        self.keys: dict[str, GroupSeal] = {}
+        self.messages: list[AnyMessage] = []
+        self._entries: list[Entry] = []
+        self._subscribed = threading.Event()
+
+    @classmethod
+    def claimed(cls, service: Service, terminal_id: str) -> WireTerminal:
+        signer, opener = Signer.new(), Opener.new()
+        csr, key = request()
+        claim = Claim(service.claims.issue(terminal_id), csr.decode(), signer.public.hex(), opener.public.hex())
+        given = service.claims.claim(msgspec.json.encode(claim))
+        terminal = cls(terminal_id, signer, opener, Verifier(bytes.fromhex(one) for one in given.hub_signing),
+                       bytes.fromhex(given.hub_sealing))
+        terminal.context = ssl.create_default_context(cadata=given.ca)  # type: ignore[attr-defined]
+        with tempfile.TemporaryDirectory() as folder:
+            chain_path = Path(folder) / "chain.pem"
+            chain_path.write_bytes(key + given.certificate.encode())
+            terminal.context.load_cert_chain(chain_path)  # type: ignore[attr-defined]
+        terminal.port = given.broker_port  # type: ignore[attr-defined]
+        return terminal
+
+    def connect(self, groups: tuple[str, ...] = ("staff", "lab")) -> None:
+        client = self.client = mqtt.Client(CallbackAPIVersion.VERSION2, self.terminal_id, protocol=mqtt.MQTTv5)
+        client.tls_set_context(self.context)  # type: ignore[attr-defined]
+        filters = [topic.of(SITE, self.terminal_id) for topic in topics.TOPICS
+                   if topic.scope == "terminal" and topic.writer is topics.Writer.HUB]
+        filters += [topic.of(SITE, group) for topic in topics.TOPICS if topic.scope == "group" for group in groups]
+        client.on_connect = lambda *_: client.subscribe([(name, 1) for name in filters])
+        client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_message = lambda c, u, message: self.take(message.topic, bytes(message.payload))
+        client.connect("127.0.0.1", self.port)  # type: ignore[attr-defined]
+        client.loop_start()
+        assert self._subscribed.wait(5)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def take(self, topic: str, data: bytes) -> None:
+        message = decode(data, topic, self.hub_keys)
+        if isinstance(message, GroupKey):
+            bound_to = place("group_key", self.terminal_id, message.group, message.key_id)
+            self.keys[message.key_id] = GroupSeal(self.opener.open(message.sealed, bound_to))
+        self.messages.append(message)
+
+    def got(self, kind: type[M]) -> list[M]:
+        return [message for message in list(self.messages) if isinstance(message, kind)]
+
+    def pages(self) -> list[Page]:
+        return self.got(Page)
+
+    def body(self, page: Page) -> PageBody:
+        bound_to = place("page", page.site, page.stream, page.epoch, page.form, page.from_seq, page.to_seq, page.part,
+                         page.parts, page.key_id)
+        opener = self.opener if page.key_id == "terminal" else self.keys[page.key_id]
+        return decode_body(opener.open(page.sealed, bound_to), PageBody)
+
+    def known(self, stream: str) -> set[str]:
+        """Persons that the pages so far, taken in order, leave; each with as many templates as records."""
+        people: set[str] = set()
+        for page in self.pages():
+            if page.stream == stream:
+                body = self.body(page)
+                if page.form == "snapshot" and page.part == 0:
+                    people = set()
+                people -= {change.key for change in body.drops if change.kind == "person"}
+                people |= {change.key for change in body.puts if change.kind == "person"}
+                faces = [face for columns in body.templates for _, face in from_columns(columns)]
+                assert all(face.person_id in people for face in faces)
+        return people
+
+    def stands_at_what_it_got(self) -> None:
+        for page in self.pages():
+            self.cursors[page.stream] = Cursor(page.stream, page.epoch, page.to_seq, page.digest)
+
+    def publish(self, leaf: str, data: bytes, retain: bool = False) -> None:
+        topic = next(topic for topic in topics.TOPICS if topic.leaf == leaf and topic.scope == "terminal")
+        self.client.publish(topic.of(SITE, self.terminal_id), data, 1, retain).wait_for_publish(5)
+
+    def report_bytes(self) -> bytes:
+        issued_ms = time.time_ns() // 1_000_000
+        sealed = seal_to(self.hub_sealing, encode_body(HealthBody()),
+                         place("report", self.terminal_id, self.boot_id, issued_ms))
+        report = Report(terminal_id=self.terminal_id, boot_id=self.boot_id, issued_ms=issued_ms,
+                        cursors=tuple(self.cursors.values()), journal_id=self.journal_id, journal_seq=0, acked_seq=0,
+                        model_ids=(), desired_version=0, key_ids=tuple(self.keys), sealed=sealed)
+        return encode(report, topics.REPORT.of(SITE, self.terminal_id), self.signer)
+
+    def report(self) -> None:
+        self.publish("report", self.report_bytes(), retain=True)
+
+    def say_online(self) -> None:
+        message = Online(terminal_id=self.terminal_id, is_online=True, session="s")
+        self.publish("online", encode(message, topics.ONLINE.of(SITE, self.terminal_id), self.signer), retain=True)
+
+    def send_journal(self, first: int, last: int) -> None:
+        self._append_up_to(last)
+        rows = tuple(row_of(entry) for entry in self._entries[first - 1:last])
+        bound_to = place("journal", self.terminal_id, self.journal_id, first - 1, last)
+        sealed = seal_to(self.hub_sealing, encode_body(JournalBody(rows)), bound_to)
+        page = JournalPage(terminal_id=self.terminal_id, journal_id=self.journal_id, from_seq=first - 1, to_seq=last,
+                           sealed=sealed)
+        self.publish("journal", encode(page, topics.JOURNAL.of(SITE, self.terminal_id), self.signer))
+
+    def _append_up_to(self, last: int) -> None:
+        while len(self._entries) < last:
+            seq = len(self._entries) + 1
+            prev = self._entries[-1].hash if self._entries else chain.genesis(self.journal_id)
+            at = datetime(2026, 1, 5, tzinfo=timezone.utc) + timedelta(seconds=seq)
+            entry = Entry(self.journal_id, seq, at, float(seq), self.boot_id, "synced", "release", "granted_face",
+                          f"{seq:032x}", (("score", 0.5 + seq / 1e6), ("frames", 3)), prev, "")
+            self._entries.append(Entry(*(getattr(entry, name) for name in entry.__slots__[:-1]),
+                                       chain.entry_hash(entry)))
+
+
+def row_of(entry: Entry) -> JournalRow:
+    at_us = (entry.at - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(microseconds=1)
+    return JournalRow(entry.seq, at_us, entry.mono, entry.boot_id, entry.clock_quality, entry.kind, entry.reason,
+                      entry.person_id, entry.detail, entry.prev_hash, entry.hash)

@@ -74,7 +74,8 @@ def test_the_equal_error_rate_is_where_both_rates_are_nearest(genuine, impostor)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(-2**20, 2**20).map(lambda n: n / 2**20), min_size=20, max_size=200), st.sampled_from([0.5, 0.1, 0.05]))
+@given(st.lists(st.integers(-2**20, 2**20).map(lambda n: n / 2**20), min_size=20, max_size=200),
+       st.sampled_from([0.5, 0.1, 0.05]))
 def test_the_threshold_keeps_its_rate_and_is_the_lowest_that_does(impostor, fmr):
     scores = tally([0.0], impostor)
     threshold = threshold_at(scores, fmr)

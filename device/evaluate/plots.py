@@ -38,11 +38,13 @@ def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR"
     FigureCanvasAgg(figure)
     det, bars = figure.subplots(1, 2)
     fmr, fnmr, _ = curve(scores)
-    least = LEAST_ERRORS / max(scores.impostor_total, 1)
+    least = min(LEAST_ERRORS / max(scores.impostor_total, 1), 0.5)
     is_shown = (fmr >= least) & (fnmr > 0)
+    lowest = max(float(fnmr[is_shown].min(initial=1.0)) / 2, 1e-6)
     det.step(fmr[is_shown], fnmr[is_shown], where="post")
     det.plot([least, 1], [least, 1], linewidth=0.5, color="grey", linestyle=":")
-    det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), ylim=(max(float(fnmr[is_shown].min(initial=1.0)) / 2, 1e-6), 1), title=title)
+    det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), ylim=(lowest, 1),
+            title=title)
     det.grid(visible=True, which="both", linewidth=0.3)
     for name, counts in zip(names, (scores.genuine, scores.impostor), strict=True):
         edges, share = _histogram(counts)

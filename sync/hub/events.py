@@ -60,9 +60,11 @@ class Events:
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage, self._clock = storage, clock
 
-    def store(self, terminal_id: str, journal_id: str, rows: Sequence[JournalRow]) -> int:
+    def store(self, terminal_id: str, journal_id: str, rows: Sequence[JournalRow], is_gap_known: bool = False) -> int:
         """Up to which seq the journal is stored now, committed; what came before is passed over, and what does not
         follow without a gap is not taken.
+
+        is_gap_known  what is missing before `rows` will never come: go on after it
 
         JournalBroken where an entry was altered or does not follow its predecessor: nothing of `rows` is kept then.
         """
@@ -75,6 +77,8 @@ class Events:
                 return seq
             # A journal that was pruned before the hub first heard of it begins where it begins.
             start = (seq, known.hash) if known is not None else _beginning(fresh[0], journal_id)
+            if is_gap_known and fresh[0].seq > start[0] + 1:
+                start = _beginning(fresh[0], journal_id)
             if fresh[0].seq != start[0] + 1:
                 return seq
             last = follow((_entry(row, journal_id) for row in fresh), *start)

@@ -22,15 +22,11 @@ from sync.hub.broker_config import Files
 from sync.hub.broker_files import BrokerFiles, authority_of, replace
 from sync.hub.ca import SERVER_LIFE, is_renewal_due
 from sync.hub.carrier import Address, Arrived, Carrier
-from sync.hub.catchup import CatchUp
 from sync.hub.claims import Claims, Contact
-from sync.hub.courier import Courier
-from sync.hub.distributor import Distributor
-from sync.hub.editions import Editions
 from sync.hub.http_server import HttpServer
 from sync.hub.hub import Hub
-from sync.hub.ingest import Desk, Ingest
 from sync.hub.roster import Roster
+from sync.hub.wire_side import WireSide
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +60,6 @@ class Service:
     def __init__(self, hub: Hub, options: Options, clock: Clock | None = None) -> None:
         self.hub, self.options = hub, options
         self._clock = clock or hub.clock
-        identity = hub.keys.identity()
         self.authority = authority_of(hub.keys, self._clock)
         self.roster = Roster(hub.storage)
         self.broker = self._private_broker() if options.with_broker else None
@@ -73,13 +68,7 @@ class Service:
         self._files = BrokerFiles(files, _names(options.broker_host), self.authority, self.claims, self.roster,
                                   self._clock)
         self.carrier = Carrier(self._address(), self.roster.sites(), self._clock)
-        editions = Editions(hub.ledger, hub.keys)
-        self.catchup = CatchUp(editions, identity.signer, self._clock, self.carrier)
-        self.distributor = Distributor(hub.ledger, hub.keys, self.roster, identity.signer, self._clock, self.carrier,
-                                       self.catchup, editions)
-        self.courier = Courier(hub.orders, self.roster, identity.signer, self._clock, self.carrier)
-        desk = Desk(self.roster, hub.fleet, hub.events, hub.orders, self.courier, self.distributor)
-        self.ingest = Ingest(desk, identity, self._clock, self.carrier, hub.where.run / "aside")
+        self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
         self.http: HttpServer | None = None
         self._moved: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._is_list_due = True
@@ -94,9 +83,8 @@ class Service:
         if self.broker:
             self.broker.start()
         self.hub.ledger.listen(self._has_moved)
-        self.hub.ledger.poll()
         self.carrier.start()
-        self.catchup.start()
+        self.wire.catchup.start()
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
@@ -111,7 +99,7 @@ class Service:
         self.carrier.wake()
         for worker in self._workers:
             worker.stop()
-        self.catchup.stop()
+        self.wire.catchup.stop()
         self.carrier.stop()
         if self.broker:
             self.broker.stop()
@@ -126,7 +114,7 @@ class Service:
 
     def counts(self) -> dict[str, int]:
         """What was sent, taken in, refused and set aside since the start."""
-        return dict(self.ingest.counts + self.distributor.counts + self.catchup.counts)
+        return dict(self.wire.counts())
 
     # --- the wire's thread -------------------------------------------------------------------------------
 
@@ -152,10 +140,7 @@ class Service:
         while not worker.stopping.is_set():
             worker.beat()
             try:
-                if arrived.topic:
-                    self.ingest.take(arrived.topic, arrived.data)
-                else:
-                    self.distributor.connected()
+                self.wire.take(arrived.topic, arrived.data)
                 self.carrier.done(arrived)
                 return
             except StoreError as error:
@@ -172,9 +157,9 @@ class Service:
             self._looked_at = now
             moved += self.hub.ledger.poll()
         if moved:
-            self.distributor.changed(list(dict.fromkeys(moved)))
+            self.wire.distributor.changed(list(dict.fromkeys(moved)))
         if is_due:
-            self.courier.tick()
+            self.wire.courier.tick()
         if self._is_list_due or now - self._served_at >= AGAIN_S:
             self._served_at = now
             self._serve_fleet()
@@ -188,9 +173,8 @@ class Service:
         if (self._files.write() or is_list_due) and self.broker:
             self.broker.reload()
             # Whoever subscribed before the broker knew its groups was not given the heads that the broker keeps.
-            self.distributor.say_heads_in(AGAIN_S)
-        self.distributor.refresh()
-        self.distributor.tick()
+            self.wire.distributor.say_heads_in(AGAIN_S)
+        self.wire.look_after_fleet()
 
     def _has_moved(self, stream: str) -> None:
         self._moved.put(stream)

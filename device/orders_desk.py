@@ -14,8 +14,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from device.clock import Clock, ClockQuality
 from device.door.reasons import entry
 from device.door.types import Command, Mode, Verb
@@ -24,7 +22,7 @@ from device.link import Link, load_private, read_link
 from device.store.cache import CacheReader
 from device.store.handover import HandoverReader, Letter
 from device.store.keeper import JournalKeeper
-from device.store.orders import Desired, DesiredBody, Order, OrderBody
+from device.store.orders import Desired, DesiredBody, Order, OrderBody, read
 from device.store.places import Places, is_linked, link_path
 from device.store.records import Entry, NewEntry
 from device.store.seal import Key
@@ -61,15 +59,15 @@ class Trust:
 
 
 class OrdersDesk:
-    """handle    steps the door's machine; note writes into the journal; quality judges the clock
+    """handle    steps the door's machine; journal writes into it; quality judges the clock
     past      entries of the journal, newest last, from which executed commands and the desired version are known
     """
 
     def __init__(self, gallery_db: Path, key: Key, trust: Trust, boot_id: str, clock: Clock,
-                 handle: Callable[[Command], None], note: Callable[[NewEntry], object],
+                 handle: Callable[[Command], None], journal: Callable[[NewEntry], object],
                  quality: Callable[[], ClockQuality], past: Iterable[Entry] = ()) -> None:
         self._path, self._key, self._trust, self._boot_id, self._clock = gallery_db, key, trust, boot_id, clock
-        self._handle, self._note, self._quality = handle, note, quality
+        self._handle, self._journal, self._quality = handle, journal, quality
         self._reader: CacheReader | None = None
         self._data_version = -1
         self._number = 0
@@ -77,6 +75,7 @@ class OrdersDesk:
         self._executed: dict[str, None] = {}
         self._past: set[str] = set()  # commands with an outcome before this start, which may still lie in the inbox
         self._floor = 0  # the newest desired version that was ever obeyed
+        self._is_locked_down = False  # by the hub's word, when this start came
         self._desired: DesiredBody | None = None
         self._held: tuple[int, str] | None = None  # version and mode that the machine was last told
         self.version = 0
@@ -141,7 +140,7 @@ class OrdersDesk:
             self._obey(order.command_id, body)
         except Refused as refused:
             log.warning("command %s is refused: %s", letter.command_id[:64], refused)
-            self._note(entry("command_refused", command=letter.command_id[:64], source="hub", why=str(refused)))
+            self._journal(entry("command_refused", command=letter.command_id[:64], source="hub", why=str(refused)))
 
     def _order(self, letter: Letter) -> tuple[Order, OrderBody]:
         order = self._opened(letter.data, "command", Order)
@@ -175,7 +174,7 @@ class OrdersDesk:
             # The machine has the note written before the relay moves.
             self._handle(Command(self._clock.mono(), command_id, verb, seconds=body.seconds))
         elif body.verb == "report":
-            self._note(entry("command_done", command=command_id, source="hub", verb=body.verb))
+            self._journal(entry("command_done", command=command_id, source="hub", verb=body.verb))
         else:
             raise Refused(f"{body.verb} is not available on this terminal")
 
@@ -202,13 +201,18 @@ class OrdersDesk:
     def _hold(self) -> None:
         """Tell the machine the mode that is desired now, where it has not been told."""
         if self._desired is None:
+            # A lockdown does not end because somebody took the hub's word for it away.
+            if self._is_locked_down and self._held is None:
+                self._tell(self._floor, "lockdown")
             return
         wanted = self._wanted(self._desired)
-        if wanted is None or (self.version, wanted) == self._held:
-            return
-        ended = "-ended" if wanted != self._desired.mode else ""
-        self._held = (self.version, wanted)
-        self._handle(Command(self._clock.mono(), f"{DESIRED}{self.version}{ended}", Verb.MODE, mode=_MODES[wanted]))
+        if wanted is not None:
+            self._tell(self.version, wanted, "-ended" if wanted != self._desired.mode else "")
+
+    def _tell(self, version: int, mode: str, ended: str = "") -> None:
+        if (version, mode) != self._held:
+            self._held = (version, mode)
+            self._handle(Command(self._clock.mono(), f"{DESIRED}{version}{ended}", Verb.MODE, mode=_MODES[mode]))
 
     def _wanted(self, desired: DesiredBody) -> str | None:
         """The mode by the wall clock; None where it cannot be known, and what is held stays.
@@ -226,19 +230,16 @@ class OrdersDesk:
     def _opened(self, data: bytes, leaf: str, kind: type[T]) -> T:
         try:
             payload = open_signed(data, self._trust.link.topic(leaf), self._trust.verifier)
-            return msgspec.msgpack.decode(payload, type=kind)
         except MessageRefused:
             raise Refused("not signed by the hub") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Refused("malformed") from None
+        return _read(payload, kind)
 
     def _unsealed(self, sealed: bytes, bound_to: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.msgpack.decode(self._trust.opener.open(sealed, bound_to), type=kind)
+            plain = self._trust.opener.open(sealed, bound_to)
         except SealBroken:
             raise Refused("not sealed to this terminal") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Refused("malformed") from None
+        return _read(plain, kind)
 
     def _remember(self, one: Entry) -> None:
         command = dict(one.detail).get("command")
@@ -246,6 +247,7 @@ class OrdersDesk:
             return
         if one.kind == "mode" and command.startswith(DESIRED):
             digits = command.removeprefix(DESIRED).partition("-")[0]
+            self._is_locked_down = one.reason == "mode_lockdown"
             self._floor = max(self._floor, int(digits) if digits.isdecimal() and len(digits) < 20 else 0)
         else:
             self._past.add(command)
@@ -267,6 +269,13 @@ def open_desk(where: Places, key: Key, boot_id: str, clock: Clock, handle: Calla
         return None
     past = journal.journal.last(LOOK_BACK) if journal.journal is not None else []
     return OrdersDesk(where.gallery_db, key, trust, boot_id, clock, handle, journal.append, quality, past)
+
+
+def _read(data: bytes, kind: type[T]) -> T:
+    try:
+        return read(data, kind)
+    except MessageRefused:
+        raise Refused("malformed") from None
 
 
 def _moment(ms: int) -> datetime:

@@ -335,14 +335,14 @@ def test_a_hub_that_falls_silent_is_noticed_and_its_return_too(synced):
     synced.bring(synced.hub.head())
     synced.hub.clock.advance(301)
     synced.work()
-    assert f"stale {STREAM}" in synced.agent._faults()
+    assert f"stale {STREAM}" in synced.agent.faults()
     assert synced.agent.handover.sign("stale")
     synced.bring(synced.hub.head(issued_ms=1))
-    assert synced.agent._faults()
+    assert synced.agent.faults()
     synced.bring(synced.hub.head())
     synced.hub.clock.advance(1.5)
     synced.work()
-    assert not synced.agent._faults()
+    assert not synced.agent.faults()
 
 
 def test_a_broker_that_withholds_pages_is_noticed(synced):
@@ -351,7 +351,7 @@ def test_a_broker_that_withholds_pages_is_noticed(synced):
         synced.bring(synced.hub.head())
         synced.wire.sent.clear()
         synced.hub.clock.advance(30)
-    assert f"stale {STREAM}" in synced.agent._faults()
+    assert f"stale {STREAM}" in synced.agent.faults()
 
 
 def test_a_wrong_clock_does_not_stop_the_sync(tmp_path):

@@ -6,10 +6,14 @@ before it expires, or never. Desired state holds until told otherwise, over rest
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+from device.store.trust import MessageRefused
+
+T = TypeVar("T")
 
 Id = Annotated[str, Meta(min_length=1, max_length=64)]
 Short = Annotated[str, Meta(max_length=200)]
@@ -54,3 +58,11 @@ class OrderBody(msgspec.Struct, frozen=True):
     verb: Literal["release", "reset", "reboot", "update", "report"]
     seconds: Annotated[float, Meta(gt=0, le=60)] | None = None
     argument: Short = ""
+
+
+def read(data: bytes, kind: type[T]) -> T:
+    """A message or body of the expected kind; MessageRefused where the bytes are none."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageRefused(f"not a {kind.__name__}: {error}") from None

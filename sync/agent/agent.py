@@ -23,6 +23,7 @@ from device.store.handover import Handover
 from device.store.orders import Desired, Order
 from device.store.places import Places
 from device.store.receipts import Receipts
+from device.store.sqlite import Damaged
 from device.store.staging import Staging
 from device.store.synced import SyncedRecords
 from device.store.trust import MessageRefused, Opener, Verifier
@@ -298,12 +299,13 @@ class Agent:
         reader = self.watch.reader
         held = Held(self.upstream.journal_id, reader.head if reader else 0, self.upstream.acked_seq,
                     self.health.model_ids(), self.watch.said.desired, self.keyring.key_ids())
-        health = self.health.told(self._faults(), {**self.counts, "records_refused": self.downstream.records_refused})
+        health = self.health.told(self.faults(), {**self.counts, "records_refused": self.downstream.records_refused})
         report = self.reporter.made(self.streams.names(), held, health)
         if self._publish(report, topics.REPORT):
             self.reporter.sent()
 
-    def _faults(self) -> tuple[str, ...]:
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the link and what came over it, for the report."""
         faults = [f"stale {stream}" for stream in self.heads.stale()]
         if self.downstream.records_refused:
             faults.append("records_refused")
@@ -352,7 +354,10 @@ class Agent:
     # --- faults ----------------------------------------------------------------------------------------------
 
     def _store_failed(self, error: StoreError) -> None:
-        """The cursor stands where it stood; the next report asks for the rest again."""
+        """The cursor stands where it stood; the next report asks for the rest again. A damaged file ends the
+        process: its next start sets the file aside and has everything sent anew."""
+        if isinstance(error, Damaged):
+            raise error
         self.counts["store failed"] += 1
         if self._clock.mono() > self._store_failed_at + 60.0:
             log.error("gallery.db cannot be written: %s", error)

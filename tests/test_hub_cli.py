@@ -166,6 +166,14 @@ def test_a_backup_is_put_back_and_the_removed_stay_removed(fleethub, started, tm
     assert "nobody" in fleethub("person", "list")[1]
 
 
+def test_pictures_are_kept_only_where_that_was_asked_for(fleethub, tmp_path, photo):
+    assert fleethub("init", "--group", "staff", "--keep-photos")[0] == 0
+    added = fleethub("person", "add", "Li", photo, "--group", "staff", "--consent", "paper", "--json")[1]
+    hub = Hub.open(places(root=tmp_path / "hub"), SystemClock(), {})
+    assert hub.people.photo(json.loads(added)["templates"][0]) == photo.read_bytes()
+    hub.close()
+
+
 def test_only_one_process_runs_on_a_state(started, tmp_path):
     where = places(root=tmp_path / "hub")
     with running(where), pytest.raises(InTheWay), running(where):

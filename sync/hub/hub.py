@@ -23,7 +23,7 @@ from sync.hub.orders import Orders
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
 from sync.hub.schema import meta
-from sync.hub.storage import Storage
+from sync.hub.storage import Storage, insert_or_update
 from sync.hub.tokens import Tokens
 from sync.hub.vault import Vault
 
@@ -107,6 +107,12 @@ def keeps_photos(storage: Storage) -> bool:
     """Whether this hub was told to keep pictures."""
     with storage.read() as tx:
         return tx.value(sa.select(meta.c.value).where(meta.c.name == KEEP_PHOTOS)) is not None
+
+
+def keep_photos(storage: Storage) -> None:
+    """Tell this hub to keep pictures from now on; in effect when it is opened next."""
+    with storage.write() as tx:
+        insert_or_update(tx, meta, [{"name": KEEP_PHOTOS, "value": "1"}])
 
 
 def open_eye() -> Eye:

@@ -14,6 +14,7 @@ from device.errors import StoreError
 from device.store.sqlite import set_aside, sync_folder
 from sync.hub.commands.opened import add_json, the_hub, where
 from sync.hub.errors import InTheWay
+from sync.hub.hub import keep_photos
 from sync.hub.places import Places
 from sync.hub.storage import Storage
 
@@ -23,6 +24,8 @@ def add_parser(commands: Any) -> None:
                               epilog="example: fleethub init --site hq --group staff")
     new.add_argument("--site", default="main", help="id of the first site (default main)")
     new.add_argument("--group", default="everyone", help="id of the first group (default everyone)")
+    new.add_argument("--keep-photos", action="store_true",
+                     help="keep the pictures of enrolments, sealed (say so in the text that people agree to)")
     add_json(new)
     new.set_defaults(run=run_init)
     backup = commands.add_parser(
@@ -49,6 +52,8 @@ def run_init(arguments: argparse.Namespace) -> int:
         with hub.storage.write():
             hub.groups.add_site(arguments.site)
             hub.groups.add(arguments.group, arguments.site)
+            if arguments.keep_photos:
+                keep_photos(hub.storage)
         hub.keys.identity()
         token, _ = hub.tokens.make("admin", "made by fleethub init")
     if arguments.json:

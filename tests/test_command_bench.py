@@ -64,7 +64,7 @@ def test_one_object_with_a_key_per_figure_and_a_table_of_it(pack):
     for key in ("pipeline_ms", "pipeline_networks_ms", "pipeline_ratio", "search_500_ms", "decision_age_max_ms",
                 "decision_frames_dropped", "idle_core_share"):
         assert isinstance(figures[key], int | float), key
-    assert set(figures["network_ms"]) == {"detector_short", "detector_full", "mesh", "recogniser"}
+    assert set(figures["network_ms"]) >= {"detector_short", "detector_full", "mesh", "recogniser"}
     assert figures["pipeline_ratio"] > 1.0
     assert {"extract", "match"} <= set(figures["stage_ms"])
     assert figures["search_500_identical_to_brute_force"] == "40 of 40"
@@ -78,12 +78,12 @@ def test_the_networks_alone_are_run_as_often_as_the_pipeline_runs_them(pack):
 
     noted = noted_models(pack)
     runs = noted.note()
-    values = np.zeros(noted.networks[0].input_shape, np.float32)
+    values = np.zeros(noted.networks["detector_short"].input_shape, np.float32)
     noted.models.finder.short.find(np.zeros((100, 100, 3), np.uint8))
-    assert [network for network, _ in runs] == [noted.networks[0]]
-    noted.networks[0].bare(values)
+    assert [network for network, _ in runs] == [noted.networks["detector_short"]]
+    noted.networks["detector_short"].bare(values)
     noted.stop()
-    noted.networks[0].run(values)
+    noted.networks["detector_short"].run(values)
     assert len(runs) == 1
 
 

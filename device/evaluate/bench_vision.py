@@ -6,6 +6,7 @@ Frames are the rehearsal's, rendered before the clock starts.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -65,11 +66,18 @@ class VisionBench:
     def pipeline(self, frames: int) -> Figures:
         """Each frame of a stranger who stands before the door, and at once the same network runs alone.
 
-        A stranger, because the recogniser then looks again at every third frame; a known face costs less.
+        A stranger, because the recogniser then looks again at every third frame; a known face costs less. Once with
+        liveness as the terminal has it by default, and once without.
         """
         pictures = rendered(self._people, walks_up(STRANGERS[0]), ARRIVED_S - 0.5, frames)
-        runs = self._noted_runs(self._pipeline(), pictures)
-        pipeline = self._pipeline()
+        figures = self._beside(pictures, self._pipeline)
+        without = self._beside(pictures, lambda: self._pipeline(has_liveness=False))
+        names = ("ms", "networks_ms", "ratio")
+        return figures | {f"pipeline_no_liveness_{name}": without[f"pipeline_{name}"] for name in names}
+
+    def _beside(self, pictures: list[Pixels], make: Callable[[], Pipeline]) -> Figures:
+        runs = self._noted_runs(make(), pictures)
+        pipeline = make()
         times = pipeline.measure()
         whole, bare = list[float](), list[float]()
         for seq, pixels in enumerate(pictures):
@@ -80,8 +88,8 @@ class VisionBench:
                 network.bare(values)
             whole.append(middle - begin)
             bare.append(self._clock.mono() - middle)
-        recogniser = self._noted.networks[-1]
-        full = [seq for seq in range(frames) if any(network is recogniser for network, _ in runs[seq])]
+        recogniser = self._noted.networks["recogniser"]
+        full = [seq for seq, run in enumerate(runs) if any(network is recogniser for network, _ in run)]
         if not full:
             raise TerminalError("the rehearsal's visitor was not seen; check the pack with `doorctl models verify`")
         return {
@@ -89,7 +97,7 @@ class VisionBench:
             "pipeline_networks_ms": _ms(median(bare[seq] for seq in full)),
             "pipeline_ratio": round(median(whole[seq] / bare[seq] for seq in full), 3),
             "pipeline_frames": len(full),
-            "visit_ms_per_frame": _ms(sum(whole) / frames),
+            "visit_ms_per_frame": _ms(sum(whole) / len(pictures)),
             "visit_ratio": round(sum(whole) / sum(bare), 3),
             "stage_ms": {name: _ms(seconds / times.runs[name]) for name, seconds in times.seconds.items()},
         }
@@ -105,13 +113,13 @@ class VisionBench:
 
     def networks(self, rounds: int) -> Figures:
         """Each network alone."""
-        names = ("detector_short", "detector_full", "mesh", "recogniser")
         from device.evaluate.timing import in_turns
 
         chance = np.random.default_rng(3)
-        inputs = [chance.random(network.input_shape, np.float32) for network in self._noted.networks]
-        tasks = {name: lambda n=network, v=values: n.bare(v)
-                 for name, network, values in zip(names, self._noted.networks, inputs, strict=True)}
+        tasks = {}
+        for role, network in self._noted.networks.items():
+            values = chance.random(network.input_shape, np.float32)
+            tasks[role] = lambda n=network, v=values: n.bare(v)
         return {"network_ms": {name: _ms(value) for name, value in in_turns(tasks, rounds, self._clock).items()}}
 
     def decision(self, seconds: float) -> Figures:
@@ -160,8 +168,8 @@ class VisionBench:
             pipeline.look(frame_at(seq, self._clock.mono()), self._gallery, self._threshold, Demand())
         return round((time.process_time() - begin_cpu) / (self._clock.mono() - begin), 4)
 
-    def _pipeline(self) -> Pipeline:
-        return Pipeline(self._noted.models, FaceConfig(), self._clock)
+    def _pipeline(self, has_liveness: bool = True) -> Pipeline:
+        return Pipeline(self._noted.models, FaceConfig(), self._clock, self._noted.panel() if has_liveness else None)
 
     def _show(self, worker: Worker, camera: Latest[Frame], jpegs: list[Pixels], seconds: float) -> None:
         """The camera's thread. A frame's time is when its exposure would have ended: before it is decoded."""

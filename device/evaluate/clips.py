@@ -17,6 +17,12 @@ from device.face.detect import Finder
 from device.face.extract import Extractor
 from device.face.landmarks import Landmarks
 from device.face.models import Models
+from device.face.pad.challenge import Challenge
+from device.face.pad.context import context_judges
+from device.face.pad.fusion import LivenessPanel
+from device.face.pad.judge import Judge
+from device.face.pad.passive import PassiveJudge, PassiveNetworks, Sense
+from device.face.pad.plane import PlaneTest
 from device.face.portrait import Examiner
 from device.face.quality import ENROLMENT
 from device.face.runtime import Network
@@ -27,6 +33,7 @@ from device.rehearsal.people import People, people_of
 from device.rehearsal.scenes import Scene
 from device.rehearsal.stage import Stage, enrolment_photo
 
+ROLES = ("detector_short", "detector_full", "mesh", "recogniser", "pad_v2", "pad_v1se")
 FPS = 30.0
 SIZE = (1280, 720)
 
@@ -48,30 +55,40 @@ class Noted(Network):
 
 @dataclass(slots=True)
 class NotedModels:
-    """The stages of a pack whose networks all note their runs in one list."""
+    """The stages of a pack whose networks, by role, all note their runs in one list."""
 
     models: Models
-    networks: tuple[Noted, ...]
+    networks: dict[str, Noted]
+
+    def panel(self) -> LivenessPanel:
+        """A panel of liveness as the terminal has it."""
+        judges: list[Judge] = [*context_judges()]
+        if self.models.card.passive is not None:
+            passive = PassiveNetworks(self.models.card)
+            passive.senses = (Sense(self.networks["pad_v2"], passive.senses[0].scale),
+                              Sense(self.networks["pad_v1se"], passive.senses[1].scale))
+            judges.append(PassiveJudge(passive))
+        return LivenessPanel(judges, PlaneTest(), Challenge(lambda choices: 0))
 
     def note(self) -> list[tuple[Noted, Floats]]:
         """A fresh list, into which all runs go from now on."""
         runs: list[tuple[Noted, Floats]] = []
-        for network in self.networks:
+        for network in self.networks.values():
             network.runs = runs
         return runs
 
     def stop(self) -> None:
-        for network in self.networks:
+        for network in self.networks.values():
             network.runs = None
 
 
 def noted_models(card: Card) -> NotedModels:
     """The pack's networks as `Models.load` loads them, noting their runs."""
-    short, full, mesh, recogniser = (Noted(card.path(role)) for role in
-                                     ("detector_short", "detector_full", "mesh", "recogniser"))
-    models = Models(card, Finder(short, full), Landmarks(mesh), Aligner(card.recogniser),
-                    Extractor(recogniser, card.recogniser))
-    return NotedModels(models, (short, full, mesh, recogniser))
+    roles = [role for role in ROLES if card.passive is not None or not role.startswith("pad_")]
+    networks = {role: Noted(card.path(role)) for role in roles}
+    models = Models(card, Finder(networks["detector_short"], networks["detector_full"]), Landmarks(networks["mesh"]),
+                    Aligner(card.recogniser), Extractor(networks["recogniser"], card.recogniser))
+    return NotedModels(models, networks)
 
 
 def rehearsal_people(models: Models) -> People:

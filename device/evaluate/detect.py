@@ -15,7 +15,7 @@ from device.commands.console import with_progress
 from device.errors import PictureRefused
 from device.evaluate.inputs import Marked, Remarks
 from device.evaluate.intervals import Interval, ratio_interval
-from device.face.photo import LONGEST_SIDE, read_photo
+from device.face.photo import read_photo, shrunk_by
 from device.face.types import Box
 from device.frame import Pixels
 
@@ -126,18 +126,8 @@ def _boxes(path: Path, name: str, find: Find, remarks: Remarks) -> Sequence[Box]
     except PictureRefused as error:
         remarks.miss(name, str(error).removeprefix(f"{path.name}: "))
         return None
-    scale = _shrunk_by(path, pixels)
+    scale = shrunk_by(path, pixels)
     return [Box(box.left * scale, box.top * scale, box.width * scale, box.height * scale) for box in find(pixels)]
-
-
-def _shrunk_by(path: Path, pixels: Pixels) -> float:
-    """How many pixels of the file one of the decoded picture stands for: large pictures are shrunk on reading."""
-    if max(pixels.shape[:2]) < LONGEST_SIDE:
-        return 1.0
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return float(max(image.size) / max(pixels.shape[:2]))
 
 
 def _per_picture(events: Sequence[int], trials: Sequence[int]) -> Interval | None:

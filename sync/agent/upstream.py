@@ -40,6 +40,7 @@ class _Source:
     def __init__(self, reader: JournalReader, acked: int) -> None:
         self.reader = reader
         self.acked = self.sent = acked
+        self.acked_ms = 0  # when the hub said so
 
     @property
     def journal_id(self) -> str:
@@ -91,10 +92,16 @@ class Upstream:
     def acked(self, message: Acked) -> None:
         """The hub has stored a journal up to a seq."""
         for source in ([self._current] if self._current else []) + self._aside:
-            if source.journal_id == message.journal_id and message.seq > source.acked:
+            if source.journal_id != message.journal_id:
+                continue
+            if message.seq > source.acked:
                 source.acked, source.sent = message.seq, max(source.sent, message.seq)
                 self._to_store[message.journal_id] = message.seq
                 self._moved_at = self._clock.mono()
+            elif message.seq < source.acked and message.issued_ms > source.acked_ms:
+                # The hub was set back to before it had stored this: it gets again what is still here.
+                source.acked = source.sent = max(message.seq, source.reader.anchor)
+            source.acked_ms = max(source.acked_ms, message.issued_ms)
 
     def again(self) -> None:
         """The link is new: whatever is not acknowledged is sent again."""

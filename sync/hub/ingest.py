@@ -162,8 +162,8 @@ class Ingest:
             return False
         del self._gaps[key]
         self.counts["entries lost"] += page.from_seq - stored
-        log.error("terminal %s: entries %d to %d of journal %s were acknowledged by a hub that was set back since, and "
-                  "are lost", page.terminal_id, stored + 1, page.from_seq, page.journal_id)
+        log.error("terminal %s: entries %d to %d of journal %s, acknowledged before the hub was set back, are lost",
+                  page.terminal_id, stored + 1, page.from_seq, page.journal_id)
         return True
 
     def _receipt(self, receipt: Receipt) -> None:

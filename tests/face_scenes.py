@@ -55,7 +55,7 @@ def gallery_of(models: Models, vectors: list[Floats], generation: int = 1) -> Ga
     ids = [person(number) for number in range(1, len(rows) + 1)]
     gallery = Gallery.build(models.model_id, len(vectors[0]), ids, ids,
                             np.array([np.frombuffer(row, np.int8) for row, _ in rows]),
-                            np.array([scale for _, scale in rows], np.float32))
+                            np.array([scale for _, scale in rows], np.float32), generation)
     return gallery
 
 

@@ -188,6 +188,13 @@ def test_somebody_who_is_enrolled_while_he_stands_there_is_known_at_once(models:
     assert door.watch(visitor[8:11])[-1][0].outcome is Outcome.KNOWN
 
 
+def test_a_gallery_that_changes_with_every_frame_keeps_nobody_waiting(door: Door, visitor: list[Pixels]) -> None:
+    for pixels in visitor[:5]:
+        door.gallery = door.gallery.next(drop=[person(99)])
+        sightings = door.look(pixels)
+    assert sightings[0].outcome is Outcome.KNOWN
+
+
 def test_a_cards_holder_is_compared_with_his_own_templates_only(door: Door, visitor: list[Pixels]) -> None:
     his_own, another = Demand(expect_person_id=person(1)), Demand(expect_person_id=person(2))
     assert door.watch(visitor[:6], his_own)[-1][0].person_id == person(1)
@@ -204,7 +211,9 @@ def test_templates_of_another_recogniser_are_never_compared(door: Door, visitor:
 
 
 def test_a_doubt_is_settled_by_the_cards_score(pack: Card) -> None:
-    assert same_face_score(pack) == pytest.approx(0.452, abs=0.05)
+    stated = [point.score for population in pack.populations for point in population.points if point.fmr == 1e-3]
+    assert len(stated) == len(pack.populations) > 1
+    assert same_face_score(pack) == max(stated)
 
 
 def test_it_works_with_the_other_pack(dlib_pack: Card, portrait: Pixels, visitor: list[Pixels]) -> None:

@@ -49,6 +49,14 @@ def read_photo(path: Path) -> Pixels:
     return decode_photo(data, path.name)
 
 
+def shrunk_by(path: Path, pixels: Pixels) -> float:
+    """How many pixels of the file one pixel of `read_photo(path)` stands for, 1 where it was not shrunk."""
+    if max(pixels.shape[:2]) < LONGEST_SIDE:
+        return 1.0
+    with Image.open(path) as image:
+        return float(max(image.size) / max(pixels.shape[:2]))
+
+
 def decode_photo(data: bytes, name: str) -> Pixels:
     """H×W×3 uint8 BGR, upright, at most 1920 on its longer side, contiguous and read-only.
 

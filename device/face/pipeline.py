@@ -50,11 +50,12 @@ SAME_FACE_FMR = 1e-3
 class _Visit:
     """What is known of one track; nothing of it outlives the track.
 
-    is_bound  whether one frame has shown both the person's face and a live one
+    generation  of the gallery that the evidence was last gathered from
+    is_bound    whether one frame has shown both the person's face and a live one
     """
 
     evidence: Evidence
-    basis: tuple[int, float, str | None]
+    generation: int
     looks: Floats | None = None
     vectors: Floats | None = None
     newest: Floats | None = None
@@ -72,11 +73,6 @@ class _Against:
     gallery: Gallery
     threshold: Threshold
     demand: Demand
-
-    @property
-    def basis(self) -> tuple[int, float, str | None]:
-        """Evidence gathered on another basis does not count."""
-        return self.gallery.generation, self.threshold.score, self.demand.expect_person_id
 
 
 class Pipeline:
@@ -167,13 +163,13 @@ class Pipeline:
         return hint
 
     def _visit(self, track: Track, chip: Pixels, against: _Against) -> _Visit:
-        """The track's visit, on today's basis; doubtful where the face looks otherwise than a frame ago."""
+        """The track's visit, its evidence still good; doubtful where the face looks otherwise than a frame ago."""
         visit = self._visits.get(track.track_id)
         if visit is None:
             visit = self._visits[track.track_id] = self._fresh(against)
-        elif visit.basis != against.basis:
-            visit.evidence, visit.basis, visit.verdict = self._evidence(against), against.basis, None
-            visit.is_bound = False
+        elif _is_outdated(visit, against):
+            visit.evidence, visit.verdict, visit.is_bound = self._evidence(against), None, False
+        visit.generation = against.gallery.generation
         looks = glance(chip)
         if visit.looks is not None and likeness(visit.looks, looks) < LEAST_LIKENESS:
             track.is_doubtful = True
@@ -232,7 +228,7 @@ class Pipeline:
         return max(scores, default=-1.0) >= self._same_face
 
     def _fresh(self, against: _Against) -> _Visit:
-        return _Visit(self._evidence(against), against.basis)
+        return _Visit(self._evidence(against), against.gallery.generation)
 
     def _evidence(self, against: _Against) -> Evidence:
         config = self._config
@@ -284,3 +280,18 @@ def same_face_score(card: Card) -> float:
               for population in card.populations
               if any(point.fmr >= SAME_FACE_FMR * 0.999 for point in population.points)]
     return max(scores, default=1.0)
+
+
+def _is_outdated(visit: _Visit, against: _Against) -> bool:
+    """Whether evidence must be gathered anew: it is of another question, or the gallery's change may turn it round.
+
+    Otherwise it stands while the gallery changes, or a long synchronisation would keep everybody waiting; evidence
+    judges its frames by the newest threshold anyway.
+    """
+    if visit.evidence.expect_person_id != against.demand.expect_person_id:
+        return True
+    if visit.generation == against.gallery.generation or visit.verdict is None:
+        return False
+    if visit.verdict.outcome is Outcome.KNOWN:
+        return visit.verdict.person_id is None or not against.gallery.has_person(visit.verdict.person_id)
+    return visit.verdict.outcome is Outcome.UNKNOWN

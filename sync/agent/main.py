@@ -132,6 +132,7 @@ class _Opened:
         notify("STOPPING=1")
         self.agent.close()
         self._writer.close()
+        status.sync_status_path(self._where).unlink(missing_ok=True)
 
     def is_over(self, stopping: _Stopping) -> bool:
         """Asked between any two steps; sees to the watchdog and the status on the way."""

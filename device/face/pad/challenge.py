@@ -25,6 +25,7 @@ LEAST_PAUSE_S, MOST_PAUSE_S = 0.35, 0.9
 count."""
 
 CENTRED_DEG = 13.0
+LEVEL_DEG = 6.0
 SWAY_DEG = 4.0
 SWAY_SHARE = 0.06
 REST_S = 5.0
@@ -49,6 +50,7 @@ class Asked:
     gesture: Gesture | None = None
     asked_mono: float = 0.0
     quiet: list[Signs] = field(default_factory=list)
+    level: float | None = None
     has_failed: bool = False
     ended_mono: float = 0.0
 
@@ -74,10 +76,16 @@ class Asked:
 
     def _rest(self, signs: Signs) -> None:
         """Wait for a quiet, centred face, then ask."""
-        is_quiet = abs(signs.yaw) <= CENTRED_DEG and not _has_moved(self.quiet, signs)
-        self.quiet = [*self.quiet, signs][-20:] if is_quiet else []
+        is_ahead = abs(signs.yaw) <= CENTRED_DEG and abs(signs.pitch - self._level(signs)) <= LEVEL_DEG
+        is_quiet = is_ahead and not _has_moved(self.quiet, signs)
+        self.quiet = [*self.quiet, signs] if is_quiet else []
         if self.quiet and signs.mono - self.quiet[0].mono >= self.pauses[self.place] and len(self.quiet) >= 3:
             self.gesture, self.asked_mono = Gesture(self.actions[self.place], tuple(self.quiet)), signs.mono
+            self.level = self._level(self.quiet[-1])
+
+    def _level(self, signs: Signs) -> float:
+        """The pitch at which this visitor looks straight ahead: as before the first action."""
+        return signs.pitch if self.level is None else self.level
 
     def _watch(self, gesture: Gesture, signs: Signs, may_turn: bool) -> None:
         progress = gesture.feed(signs)

@@ -16,12 +16,13 @@ import paho.mqtt.client as mqtt
 from broker import request
 from hub_samples import agreed
 from paho.mqtt.enums import CallbackAPIVersion
-from store_samples import template
+from store_samples import person, template
 
-from device.store import chain
+from device.store import body, chain
 from device.store.records import Entry
 from device.store.trust import Opener, Verifier, place
 from sync.hub.hub import Hub
+from sync.hub.ledger import Put, group_stream
 from sync.hub.people import Newcomer
 from sync.hub.serve import Service
 from sync.wire import topics
@@ -42,7 +43,7 @@ from sync.wire.messages import (
 )
 from sync.wire.seal import GroupSeal, seal_to
 from sync.wire.sign import Signer
-from sync.wire.templates import from_columns
+from sync.wire.templates import from_columns, template_body
 
 M = TypeVar("M")
 SITE = "hq"
@@ -57,6 +58,16 @@ def enrol(hub: Hub, count: int, first: int = 1, groups: tuple[str, ...] = ("staf
             hub.people.add_faces(person_id, [template(number)], agreed(hub.clock), None, tx)
             made.add(person_id)
         return made
+
+
+def put_people(hub: Hub, count: int, first: int = 1, group: str = "staff") -> None:
+    """As `enrol`, for the streams alone and all at once: what a terminal is told of so many people."""
+    consent, puts = agreed(hub.clock), []
+    for number in range(first, first + count):
+        one, face = person(number, consent, groups=(group,)), template(number)
+        puts.append(Put("person", one.person_id, body.encode(one)))
+        puts.append(Put("template", face.template_id, template_body(face)))
+    hub.ledger.append(group_stream(group), puts)
 
 
 def wait_until(is_so: Callable[[], Any], seconds: float = 10.0) -> None:

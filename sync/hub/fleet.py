@@ -27,6 +27,7 @@ from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.wire.messages import HealthBody, Report
 from sync.wire.topics import checked
 
+OUT_OF_ORDER_MS = 3_600_000  # what is older by more comes of a clock that was set right, not of a late message
 SILENT_AFTER = timedelta(seconds=150)  # a report is due every 60 s; two may be lost
 
 
@@ -172,10 +173,11 @@ class Fleet:
     # --- what terminals say ----------------------------------------------------------------------------------
 
     def reported(self, report: Report, health: HealthBody) -> bool:
-        """Keep a report; false, and nothing kept, where it is older than the one that is known of the same boot."""
+        """Keep a report; false, and nothing kept, where it is a little older than the one known of the same boot."""
         with self._storage.write() as tx:
             row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == report.terminal_id))
-            if row is None or (row.boot_id == report.boot_id and (row.issued or 0) > report.issued_ms):
+            if row is None or (row.boot_id == report.boot_id
+                               and 0 < (row.issued or 0) - report.issued_ms < OUT_OF_ORDER_MS):
                 return False
             tx.run(sa.update(terminals).where(terminals.c.terminal_id == report.terminal_id).values(
                 boot_id=report.boot_id, issued=report.issued_ms, reported=milliseconds(self._clock.now()),

@@ -1,0 +1,321 @@
+"""One real hub and some real door-syncds in one process, and a network between them that the test rules over.
+
+No broker and no threads: a message moves when the world says so, and time passes when the world says so. doord is
+played by a real journal and a reader of gallery.db that remembers whom it would let in.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import deque
+from pathlib import Path
+
+import msgspec
+from agent_hub import Wire
+from broker import request
+from store_samples import KEY, MODEL
+from sync_samples import SITE, enrol
+
+from device.clock import HandClock
+from device.link import Link
+from device.store.cache import CacheReader
+from device.store.cache_writer import CacheWriter
+from device.store.handover import HandoverReader
+from device.store.journal import Journal
+from device.store.keeper import JournalKeeper
+from device.store.places import make_folders, places
+from device.store.records import NewEntry
+from device.store.trust import Opener
+from sync.agent.agent import Agent, Keys
+from sync.agent.link import Down
+from sync.hub.ca import Authority
+from sync.hub.claims import Claims, Contact
+from sync.hub.events import Query
+from sync.hub.hub import Hub
+from sync.hub.ledger import group_stream, terminal_stream
+from sync.hub.places import places as hub_places
+from sync.hub.roster import Roster
+from sync.hub.wire_side import WireSide
+from sync.wire.claim import Claim
+from sync.wire.digest import DigestTree
+from sync.wire.sign import Signer
+
+GROUPS = ("staff", "lab")
+
+
+class HubLink:
+    """The hub's end: what it publishes goes to the network."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.is_up = True
+
+    def publish(self, topic: str, data: bytes, retain: bool = False, expires_s: int | None = None) -> bool:
+        if self.is_up:
+            self._world.from_hub(topic, data, retain)
+        return self.is_up
+
+    def wait_for_room(self, timeout: float) -> bool:
+        return self.is_up
+
+
+class Door:
+    """One terminal: door-syncd, its files, its journal; keys as a claim gave them."""
+
+    def __init__(self, world: World, terminal_id: str, folder: Path) -> None:
+        self.world, self.terminal_id, self.clock = world, terminal_id, HandClock(world.clock.now())
+        self.signer, self.opener = Signer.new(), Opener.new()
+        self.where = places({"DOOR_STATE": str(folder)})
+        make_folders(self.where)
+        claim = Claim(world.claims.issue(terminal_id), request()[0].decode(), self.signer.public.hex(),
+                      self.opener.public.hex())
+        given = world.claims.claim(msgspec.json.encode(claim))
+        self.link = Link(terminal_id, given.site, "127.0.0.1", 1, "", tuple(map(bytes.fromhex, given.hub_signing)),
+                         bytes.fromhex(given.hub_sealing), folder / "ca", folder / "cert", folder / "key",
+                         folder / "sign", folder / "seal")
+        self.boot = "b" * 32
+        self.happened = 0  # how many things happened here, each durable in a journal before the next
+        self.is_cut = False
+        self.start()
+
+    def start(self) -> None:
+        self.writer = CacheWriter.open(self.where.gallery_db, KEY, self.clock, lock_wait_s=0)
+        self.journal = JournalKeeper(lambda: Journal.open(self.where.journal_db, self.clock, self.boot), self.clock)
+        self.net = Wire()
+        self.agent = Agent(self.link, self.where, self.writer, Keys(self.signer, self.opener), self.boot, self.clock,
+                           self.net, "s")
+        self.agent.ticks = (0.0, 0.0)
+        self._loaded = -1
+
+    def stop(self) -> None:
+        """As a kill does: nothing is said, nothing is finished."""
+        self.agent.upstream.close()
+        self.agent.watch.close()
+        self.writer.close()
+        self.journal.journal.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def happens(self, count: int = 1) -> None:
+        """Something happens at the door."""
+        for _ in range(count):
+            assert self.journal.append(NewEntry("release", "granted_face", None, (("n", self.happened),)))
+            self.happened += 1
+
+    def follow(self) -> None:
+        """What doord does all the time: take over a new generation and say so in its journal; begin a new journal
+        where the hub has more of this one than there is."""
+        if self.journal.journal.journal_id == HandoverReader(self.writer).sign("journal_ahead"):
+            self.journal.renew("set back")
+        generation = self.writer.generation
+        if generation != self._loaded:
+            self._loaded = generation
+            self.journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", generation),)))
+
+    def admitted(self) -> set[str]:
+        """Whom the matcher would know: persons with a template that opens."""
+        reader = CacheReader.open(self.where.gallery_db, KEY)
+        try:
+            known = {person.person_id for person in reader.people()}
+            return {person_id for person_id in reader.columns(MODEL).person_ids if person_id in known}
+        finally:
+            reader.close()
+
+    def step(self) -> None:
+        for _ in range(200):
+            self.agent.step()
+            if self.net.inbox.empty():
+                break
+        self.follow()
+
+
+class World:
+    """The hub, the doors, and the messages on their way."""
+
+    def __init__(self, folder: Path, factory, seed: int = 0) -> None:
+        from hub_samples import blank_state
+
+        self.folder, self.clock, self.chance = folder, HandClock(), random.Random(seed)
+        shutil.copytree(blank_state(factory), folder / "hub")
+        self.link = HubLink(self)
+        self.retained: dict[str, bytes] = {}
+        self.to_hub: deque[tuple[str, bytes]] = deque()
+        self.seen: list[tuple[str, bytes]] = []  # everything that ever passed, as the broker's operator sees it
+        self.mischief = None  # called with each message on its way; returns those that arrive instead
+        self.doors: dict[str, Door] = {}
+        self.open_hub()
+
+    # --- the hub -----------------------------------------------------------------------------------------
+
+    def open_hub(self) -> None:
+        self.hub = Hub.open(hub_places(root=self.folder / "hub"), self.clock, {})
+        identity = self.hub.keys.identity()
+        self.roster = Roster(self.hub.storage)
+        self.claims = Claims(self.hub.storage, Authority.new("hub", self.clock),
+                             lambda: Contact("127.0.0.1", 1, (identity.signer.public,), identity.opener.public),
+                             self.clock)
+        self.side = WireSide(self.hub, self.roster, self.link, self.clock, self.folder / "aside")
+        self.side.take("", b"")
+
+    def restart_hub(self) -> None:
+        self.hub.close()
+        self.open_hub()
+        for topic, data in list(self.retained.items()):
+            if topic.rsplit("/", 1)[1] in ("report", "online"):
+                self.to_hub.append((topic, data))
+
+    def backup_hub(self, name: str) -> None:
+        """The database alone, as a backup has it; the keys folder is never set back."""
+        target = self.folder / name
+        target.unlink(missing_ok=True)
+        self.hub.storage.copy_to(target)
+
+    def restore_hub(self, name: str) -> None:
+        self.hub.close()
+        database = self.hub.where.database
+        for path in database.parent.glob(database.name + "*"):
+            if path.name != database.name + ".lock":
+                path.unlink()
+        shutil.copy(self.folder / name, database)
+        self.open_hub()
+        self.restart_hub()
+
+    # --- the doors ---------------------------------------------------------------------------------------
+
+    def add_door(self, terminal_id: str, groups: tuple[str, ...] = ("staff",)) -> Door:
+        self.hub.fleet.add(terminal_id, SITE, groups)
+        door = self.doors[terminal_id] = Door(self, terminal_id, self.folder / terminal_id)
+        return door
+
+    def enrol(self, count: int = 1, first: int = 1, groups: tuple[str, ...] = ("staff",)) -> set[str]:
+        return enrol(self.hub, count, first, groups)
+
+    # --- the network -------------------------------------------------------------------------------------
+
+    def from_hub(self, topic: str, data: bytes, retain: bool) -> None:
+        if retain:
+            self.retained[topic] = data
+        for arriving in self._on_its_way(topic, data):
+            for door in self.doors.values():
+                if not door.is_cut and topic in door.net.topics:
+                    door.net.bring(arriving)
+
+    def _on_its_way(self, topic: str, data: bytes) -> list[tuple[str, bytes]]:
+        self.seen.append((topic, data))
+        return [(topic, data)] if self.mischief is None else self.mischief(topic, data)
+
+    def _collect(self, door: Door) -> None:
+        while door.net.sent:
+            topic, data = door.net.sent.popleft()
+            if door.is_cut:
+                continue
+            if topic.rsplit("/", 1)[1] in ("report", "online"):
+                self.retained[topic] = data
+            self.to_hub.extend(self._on_its_way(topic, data))
+
+    def cut(self, door: Door) -> None:
+        """The cable is out: what is under way is lost, and nothing gets through."""
+        door.is_cut = door.net.is_broken = True
+        self._drop_link(door)
+
+    def mend(self, door: Door) -> None:
+        door.is_cut = door.net.is_broken = False
+
+    def _drop_link(self, door: Door) -> None:
+        while not door.net.inbox.empty():
+            door.net.inbox.get()
+        door.net.sent.clear()
+        door.net.inbox.put(Down("cut"))
+
+    def lose_broker(self) -> None:
+        """The broker forgets everything and everyone."""
+        self.retained.clear()
+        self.to_hub.clear()
+        for door in self.doors.values():
+            self._drop_link(door)
+        self.side.take("", b"")
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def round(self, seconds: float = 0.5) -> None:
+        """A moment passes: everybody does what is due once."""
+        self.clock.advance(seconds)
+        moved = self.hub.ledger.poll()
+        if moved:
+            self.side.distributor.changed(moved)
+        self.side.courier.tick()
+        self.side.look_after_fleet()
+        while self.side.catchup.step():
+            pass
+        for door in self.doors.values():
+            was_up = door.agent.is_up
+            door.clock.advance(seconds)
+            door.step()
+            if door.agent.is_up and not was_up and not door.is_cut:
+                for topic, data in self.retained.items():
+                    if topic in door.net.topics:
+                        door.net.bring((topic, data))
+            self._collect(door)
+        while self.to_hub:
+            self.side.take(*self.to_hub.popleft())
+
+    def settle(self, seconds: float = 30.0) -> float:
+        """Rounds until all is equal; how many seconds that took. AssertionError after `seconds`."""
+        passed = 0.0
+        while passed < seconds:
+            self.round()
+            passed += 0.5
+            if self.is_settled():
+                return passed
+        raise AssertionError("; ".join(self.complaints()))
+
+    # --- what must hold ----------------------------------------------------------------------------------
+
+    def is_settled(self) -> bool:
+        return not self.complaints()
+
+    def complaints(self) -> list[str]:
+        """What is not yet, or not, as it must be."""
+        found = []
+        for door in self.doors.values():
+            if door.is_cut:
+                continue
+            streams = self.streams_of(door)
+            for stream in streams:
+                head, at = self.hub.ledger.head(stream), door.agent.streams.position(stream)
+                built = door.agent.streams.built(stream).root()
+                if head.seq and (at.epoch, at.seq, built) != (head.epoch, head.seq, head.digest):
+                    found.append(f"{door.terminal_id}: {stream} at {at.seq}, hub at {head.seq}, "
+                                 f"{'equal' if built == head.digest else 'unequal'}, {at.epoch} {head.epoch}")
+            for stream in set(door.agent.streams.names()) - set(streams):
+                if door.agent.streams.tree(stream).root() != DigestTree().root():
+                    found.append(f"{door.terminal_id}: still holds {stream}")
+            if self.hub.fleet.open_deletions(door.terminal_id):
+                found.append(f"{door.terminal_id}: owes receipts")
+            stored = self.stored(door)
+            if stored != list(range(door.happened)):
+                found.append(f"{door.terminal_id}: {door.happened} things happened, {len(stored)} are stored, "
+                             f"{len(set(stored))} of them different")
+        return found
+
+    def streams_of(self, door: Door) -> list[str]:
+        served = self.hub.fleet.get(door.terminal_id).groups
+        return [terminal_stream(door.terminal_id), *map(group_stream, served)]
+
+    def stored(self, door: Door) -> list[int]:
+        """Numbers of the things that happened at a door, as the hub has them."""
+        query = Query(limit=100_000, terminal_id=door.terminal_id, kind="release")
+        return sorted(event.detail["n"] for event in self.hub.events.find(query))
+
+    def hub_people(self, group: str = "staff") -> set[str]:
+        """Everyone whom the doors of a group are to know."""
+        living = self.hub.ledger.living(group_stream(group)).changes
+        return {change.key for change in living if change.kind == "person"}
+
+    def close(self) -> None:
+        for door in self.doors.values():
+            door.stop()
+        self.hub.close()

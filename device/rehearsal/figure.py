@@ -96,8 +96,8 @@ def normals(points: Floats, triangles: Ints) -> Floats:
     total = np.zeros_like(points)
     for k in range(3):
         np.add.at(total, triangles[:, k], of_triangle)
-    # Clockwise with y down and z away: the cross product points to the camera where it should, outwards.
-    unit: Floats = (-total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    # Clockwise with y down and z away: this cross product points outwards, to the camera where the face does.
+    unit: Floats = (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     return unit
 
 

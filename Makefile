@@ -8,9 +8,9 @@ BIN := .venv/bin
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
-run: ## open a door for the right face: with an attached camera, or in rehearsal
+run: ## hub, broker and door in one: a door that opens for the right face, with your camera or in rehearsal
 	@$(PYTHON) firmware_scripts/prepare --for run
-	@$(BIN)/doorctl run --try
+	@$(BIN)/fleethub try
 
 test: ## everything that must hold, with the style, type and import checks
 	@$(PYTHON) firmware_scripts/prepare --for test

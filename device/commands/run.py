@@ -28,29 +28,34 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"terminal.toml (default {DEFAULT_PATH})")
     parser.add_argument("--try", dest="is_try", action="store_true",
                         help="no installation: state in ./state, mock pins, camera or rehearsal")
+    add_rehearsal_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_rehearsal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehearsal", action="store_true", help="the rehearsal even if a camera is attached")
     parser.add_argument("--seconds", type=float, metavar="S",
                         help="rehearse for so long and end with 0 only if the right person alone got in "
                              "(default: the environment's DOOR_SECONDS)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 stopped, or the rehearsal went as it must; 1 it did not; 2 wrong configuration or no pins."""
-    seconds = _seconds(arguments)
+    seconds = seconds_of(arguments)
     if arguments.is_try:
         os.environ.setdefault("GPIOZERO_PIN_FACTORY", "mock")
         os.environ.setdefault("DOOR_STATE", str(TRY_STATE.absolute()))
     config = _config(arguments)
     if seconds is not None or arguments.rehearsal or config.camera.source == "rehearsal" or (
-            arguments.is_try and not _has_camera()):
+            arguments.is_try and not has_camera()):
         from device.rehearsal.show import rehearse
 
         return rehearse(config, seconds, say)
-    return _serve(config, arguments.is_try)
+    return serve(config, arguments.is_try)
 
 
-def _serve(config: Config, is_try: bool) -> int:
+def serve(config: Config, is_try: bool = False) -> int:
+    """The door before its camera, until it is told to stop."""
     teller = Teller(say)
     with Terminal(config, places(), SystemClock(), observers=[teller], acknowledged=teller.acknowledged,
                   echo=lambda line: say(f"          {line}")) as terminal:
@@ -72,13 +77,15 @@ def _config(arguments: argparse.Namespace) -> Config:
     return read_config(arguments.config or DEFAULT_PATH)
 
 
-def _has_camera() -> bool:
+def has_camera() -> bool:
+    """Whether a camera is attached to this machine."""
     from device.camera.attached import find_attached
 
     return find_attached() is not None
 
 
-def _seconds(arguments: argparse.Namespace) -> float | None:
+def seconds_of(arguments: argparse.Namespace) -> float | None:
+    """For how long to rehearse; None where nothing was said."""
     given = arguments.seconds if arguments.seconds is not None else os.environ.get("DOOR_SECONDS")
     if given in (None, ""):
         return None

@@ -1,17 +1,19 @@
 """The show: the real terminal before the rehearsal's camera, with everyone who ought to be refused and let in.
 
-`doorctl run` plays it where no camera is attached. A stranger (the sitter, before being enrolled) is refused, the
-sitter is enrolled while the door runs, and let in; the same portrait on paper and on a phone's screen is refused, and
-so is another face. Then again, in other light, until the time is up. The verdict is that the door was released for
-the enrolled person and for nobody else.
+`doorctl run` plays it where no camera is attached, `fleethub try` with a hub. A stranger (the sitter, before being
+enrolled) is refused, the sitter is enrolled while the door runs, and let in; another face is refused, and so is the
+same portrait on paper and on a phone's screen; the sitter is removed, and refused again. Then once more, in other
+light, until the time is up. The verdict is that the door was released for the enrolled person and for nobody else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from device.app import Terminal, stop_on_signals
 from device.clock import SystemClock
@@ -21,9 +23,11 @@ from device.config import Config
 from device.consent import record_consent
 from device.door.types import Decision, Now
 from device.enrolment import Photo, enrol
+from device.face.gallery import Gallery
 from device.face.models import Models
 from device.face.portrait import Examiner
 from device.face.quality import ENROLMENT
+from device.frame import Pixels
 from device.hardware.orders import Ack, Said
 from device.packs.archives import portrait
 from device.rehearsal import scenes
@@ -40,11 +44,24 @@ from device.store.seal import load_key
 from device.threads import Worker
 
 PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given up
+LAP_S = 22.0  # one round of all visitors takes about so long
 PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track to end
 STANDING_S = 3.2  # after which whoever walks up has come to stand
 ATTACK = "attack"
 WAVED_OFF_S = 2.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
 Say = Callable[[str], None]
+
+
+class Library(Protocol):
+    """Where people are enrolled and removed while the door runs."""
+
+    def enrol(self, label: str, photo: Pixels) -> str:
+        """Enrol with consent; the person's id, once it is committed."""
+        ...
+
+    def remove(self, person_id: str) -> None:
+        """Remove for good; committed when it returns."""
+        ...
 
 
 @dataclass(slots=True)
@@ -60,24 +77,26 @@ class Score:
     switched_on: int = 0
 
     def has_gone_well(self) -> bool:
-        return (self.releases >= 1 and self.refusals >= 2 and self.switched_on == self.releases
+        return (self.releases >= 1 and self.refusals >= 3 and self.switched_on == self.releases
                 and self.wrong_releases == self.acts_missed == 0)
 
 
 def rehearse(config: Config, seconds: float | None, say: Say) -> int:
-    """Play the show for about `seconds` (for ever where None); 0 where it went as it must."""
+    """Play the show for about `seconds` (None: for ever) on a stand-alone terminal; 0 where it went as it must."""
     with tempfile.TemporaryDirectory(prefix="door-rehearsal-") as folder:
-        return _Show(config, places({"DOOR_STATE": folder}), say).play(seconds)
+        where = places({"DOOR_STATE": folder})
+        return Show(config, where, OwnLibrary, say).play(seconds)
 
 
-class _Show:
+class Show:
     """One performance. Acts are directed from a thread of their own; the caller's is the door's."""
 
-    def __init__(self, config: Config, where: Places, say: Say) -> None:
+    def __init__(self, config: Config, where: Places, library: Callable[[Show], Library], say: Say) -> None:
         # Doors that answer quickly again, so that the same visitor may come twice in a minute.
-        self._config = replace(config, door=replace(config.door, release_s=min(config.door.release_s, 1.0)))
-        self._where, self._say = where, say
-        self._clock = SystemClock()
+        self.config = replace(config, door=replace(config.door, release_s=min(config.door.release_s, 1.0)))
+        self.where, self._say = where, say
+        self.clock = SystemClock()
+        self._library = library
         self._score = Score()
         self._expected: str | None = None
         self._begun_mono = 0.0
@@ -88,20 +107,20 @@ class _Show:
     def play(self, seconds: float | None) -> int:
         say = self._say
         say("rehearsal: no camera is used; the faces are rendered from one public-domain portrait")
-        with Terminal(self._config, self._where, self._clock, camera=lambda: self._camera, observers=[self],
+        with Terminal(self.config, self.where, self.clock, camera=lambda: self._camera, observers=[self],
                       acknowledged=self._acknowledged) as terminal:
-            self._terminal = terminal
+            self.terminal = terminal
             self._people = people_of(portrait(), terminal.models.finder, terminal.models.landmarks)
             self._photo = enrolment_photo(self._people)
-            camera = self._config.camera
+            camera = self.config.camera
             self._camera = RehearsalCamera(Stage(self._people, (camera.width, camera.height)), empty(), camera.fps,
-                                           self._clock)
+                                           self.clock)
             stop_on_signals(terminal)
             terminal.start()
             status = terminal.status()
-            say(f"ready after {status.ready_s:.1f} s: {status.model_id}, {self._config.door.lock}; liveness "
+            say(f"ready after {status.ready_s:.1f} s: {status.model_id}, {self.config.door.lock}; liveness "
                 f"{status.liveness}")
-            director = Worker("director", lambda worker: self._direct(worker, seconds), self._clock)
+            director = Worker("director", lambda worker: self._direct(worker, seconds), self.clock)
             director.start()
             terminal.run(until=lambda: not director.is_alive())
             director.stop(PATIENCE_S)
@@ -112,25 +131,23 @@ class _Show:
     # --- the acts, on the director's thread -----------------------------------------------------------
 
     def _direct(self, worker: Worker, seconds: float | None) -> None:
-        start = self._clock.mono()
-        self._act(worker, "somebody whom the door does not know", walks_up(), None)
-        if not worker.stopping.is_set():
-            self._enrol()
-        self._act(worker, "the same person, enrolled now", walks_up(), SITTER)
-        self._act(worker, "the enrolled person's portrait on paper", held_up("print-a4", waved=True), ATTACK)
-        self._act(worker, "the portrait on a phone's screen", held_up("screen-large-phone", waved=True), ATTACK)
-        if seconds is None or self._clock.mono() - start < seconds - 3.0:
-            self._act(worker, "another person", walks_up(STRANGERS[1], seed=2), None)
-        more = [("the enrolled person, in the dark", walks_up(light=DARK), SITTER),
-                *((f"{name}", walks_up(name, seed=number), None) for number, name in enumerate(STRANGERS[1:4], 3)),
-                ("the enrolled person, in warm light", walks_up(light=WARM), SITTER),
-                ("the enrolled person beside a stranger", scenes.SCENES["two_people"], SITTER)]
+        start = self.clock.mono()
+        library = self._library(self)
+        lights = [("", walks_up()), (", in the dark", walks_up(light=DARK)),
+                  (", in warm light", walks_up(light=WARM)), (", beside a stranger", scenes.SCENES["two_people"])]
         number = 0
-        while seconds is None or self._clock.mono() - start < seconds - 6.0:
-            if worker.stopping.is_set():
-                return
-            title, scene, expected = more[number % len(more)]
-            self._act(worker, title, scene, expected)
+        while not worker.stopping.is_set() and (
+                number == 0 or seconds is None or self.clock.mono() - start < seconds - LAP_S):
+            manner, scene = lights[number % len(lights)]
+            stranger = STRANGERS[number % 4]
+            self._act(worker, "somebody whom the door does not know", walks_up(), None)
+            self._enrol(worker, library)
+            self._act(worker, f"the same person, enrolled now{manner}", scene, SITTER)
+            self._act(worker, "another person", walks_up(stranger, seed=2 + number), None)
+            self._act(worker, "the enrolled person's portrait on paper", held_up("print-a4", waved=True), ATTACK)
+            self._act(worker, "the portrait on a phone's screen", held_up("screen-large-phone", waved=True), ATTACK)
+            self._remove(worker, library)
+            self._act(worker, "the same person, removed", walks_up(), None)
             number += 1
 
     def _act(self, worker: Worker, title: str, scene: Scene, expected: str | None) -> None:
@@ -138,7 +155,7 @@ class _Show:
         if worker.stopping.is_set():
             return
         self._say(f"-- {title}")
-        self._expected, self._begun_mono = expected, self._clock.mono()
+        self._expected, self._begun_mono = expected, self.clock.mono()
         while not self._decisions.empty():
             self._decisions.get_nowait()
         self._camera.show(scene)
@@ -159,33 +176,46 @@ class _Show:
             return False
         if expected == SITTER:
             return decision.granted
-        return decision.reason == (ATTACK if expected == ATTACK else "unknown_face")
+        return not decision.granted and (expected is None or decision.reason == ATTACK)
 
     def _is_waved_off(self, expected: str | None) -> bool:
         """Without the passive networks an attack may be asked for a challenge until it goes, and called nothing."""
-        panel = self._terminal.liveness
+        panel = self.terminal.liveness
         has_passive = panel is not None and panel.has_passive
         is_waved_off = expected == ATTACK and not has_passive and self._acted_s() > WAVED_OFF_S
         self._score.refusals += is_waved_off
         return is_waved_off
 
     def _acted_s(self) -> float:
-        return self._clock.mono() - self._begun_mono
+        return self.clock.mono() - self._begun_mono
 
-    def _enrol(self) -> None:
-        """Enrol the sitter as `doorctl enrol` does, while the door runs."""
-        writer = CacheWriter.open(self._where.gallery_db, load_key(self._where), self._clock)
-        try:
-            card = self._terminal.card
-            known = load_enrolled(writer, card, self._config)
-            examiner = Examiner(Models.load(card), ENROLMENT)
-            result = enrol("the sitter", [Photo("enrolment photo", self._photo)],
-                           record_consent(self._clock, "rehearsal"), examiner, known.gallery, known.threshold, writer,
-                           self._clock)
-        finally:
-            writer.close()
-        self._score.enrolled_id = result.person_id
-        self._say(f"          enrolled {result.person_id}, quality {result.qualities[0]:.2f}")
+    def _enrol(self, worker: Worker, library: Library) -> None:
+        if worker.stopping.is_set():
+            return
+        person_id = library.enrol("the sitter", self._photo)
+        self._score.enrolled_id = person_id
+        self._await(worker, f"enrolled {person_id}", lambda: self._gallery().has_person(person_id), "known")
+
+    def _remove(self, worker: Worker, library: Library) -> None:
+        person_id = self._score.enrolled_id
+        if worker.stopping.is_set() or person_id is None:
+            return
+        library.remove(person_id)
+        self._await(worker, f"removed {person_id}", lambda: not self._gallery().has_person(person_id), "forgotten")
+
+    def _await(self, worker: Worker, what: str, happened: Callable[[], bool], then: str) -> None:
+        """Wait until the door has taken a change over, and say how long after the commit that was."""
+        committed = self.clock.mono()
+        while not happened() and self.clock.mono() < committed + PATIENCE_S:
+            worker.stopping.wait(0.002)
+        if happened():
+            self._say(f"          {what}; {then} at the door {(self.clock.mono() - committed) * 1000:.0f} ms later")
+        else:
+            self._score.acts_missed += 1
+            self._say(f"          {what}, but the door has not heard of it: this is not how it should be")
+
+    def _gallery(self) -> Gallery:
+        return self.terminal.rosters.current.gallery
 
     # --- what the door thread tells -------------------------------------------------------------------
 
@@ -224,7 +254,7 @@ class _Show:
 
     def _verdict(self) -> int:
         score = self._score
-        reader = JournalReader.open(self._where.journal_db)
+        reader = JournalReader.open(self.where.journal_db)
         try:
             entries = reader.verify()
         finally:
@@ -238,3 +268,32 @@ class _Show:
                   f"rehearsal: FAILED: {score.acts_missed} visitors were not answered as they must be, the relay "
                   f"switched on {score.switched_on} times")
         return 1
+
+
+class OwnLibrary:
+    """The terminal's own gallery, written as `doorctl` writes it."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    def enrol(self, label: str, photo: Pixels) -> str:
+        show = self._show
+        with self._writer() as writer:
+            card = show.terminal.card
+            known = load_enrolled(writer, card, show.config)
+            examiner = Examiner(Models.load(card), ENROLMENT)
+            return enrol(label, [Photo("enrolment photo", photo)], record_consent(show.clock, "rehearsal"), examiner,
+                         known.gallery, known.threshold, writer, show.clock).person_id
+
+    def remove(self, person_id: str) -> None:
+        with self._writer() as writer:
+            writer.drop_person(person_id)
+
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[CacheWriter]:
+        show = self._show
+        writer = CacheWriter.open(show.where.gallery_db, load_key(show.where), show.clock)
+        try:
+            yield writer
+        finally:
+            writer.close()

@@ -74,6 +74,10 @@ def _populations(card: Card) -> list[str]:
             for p in card.populations]
 
 
+def liveness() -> str:
+    return "\n".join(_table("liveness.json"))
+
+
 def speed() -> str:
     return "\n".join(_table("bench.json"))
 
@@ -93,7 +97,7 @@ def example() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates, "speed": speed,
-    "example": example,
+    "example": example, "liveness": liveness,
 }
 
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 LOOK_BACK = 5000  # entries that are read at the start, for what they say
 AT_ONCE = 1000
+PATIENT_POLLS = 20
 DESIRED = "desired-"  # what doord calls the command by which it obeys a desired state
 
 _DONE = ("command_release", "reset", "command_done")
@@ -45,7 +46,7 @@ class JournalWatch:
         self.reader: JournalReader | None = None
         self._inode = 0
         self._seen = 0
-        self._has_failed = False
+        self._failures = 0
         self.said = Said()
 
     def poll(self) -> bool:
@@ -58,7 +59,7 @@ class JournalWatch:
         except StoreError as error:
             self._failed(error)
             return False
-        self._has_failed = False
+        self._failures = 0
         for entry in entries:
             self._hear(entry)
         if entries:
@@ -102,9 +103,10 @@ class JournalWatch:
             del self.said.outcomes[next(iter(self.said.outcomes))]
 
     def _failed(self, error: StoreError) -> None:
-        if not self._has_failed:
+        # doord may be making the file at this moment, and then it is half a journal.
+        self._failures += 1
+        if self._failures == PATIENT_POLLS:
             log.error("the journal cannot be read: %s", error)
-        self._has_failed = True
         self.close()
 
 

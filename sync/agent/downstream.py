@@ -155,8 +155,8 @@ class Downstream:
             gone, refused = self._staging.take_over(stage)
             tree = self._tree_after(stage, staged, refused)
             self._records.move_to(to.stream, to.epoch, to.seq, tree.root())
-            if gone or not at.is_blank:
-                self._owe(to, tree, gone)
+            # Even where nothing was held: the hub may count on a receipt since before this terminal was blank.
+            self._owe(to, tree, gone)
             if not at.is_blank and to.epoch != at.epoch:
                 self._records.leave_epoch(at.stream, at.epoch)
         self._count_refused(refused, stage.stream)

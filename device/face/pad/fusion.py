@@ -22,6 +22,7 @@ from device.face.liveness import Liveness
 from device.face.pad.action import Action
 from device.face.pad.challenge import Challenge, Chance
 from device.face.pad.context import context_judges
+from device.face.pad.infrared import Infrared
 from device.face.pad.judge import Judge, Memories, View
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
@@ -174,7 +175,7 @@ def open_panel(card: Card, chance: Chance, threshold: float | None = None) -> Li
 
     threshold  of the passive networks, as measured at this door; None for the pack's
     """
-    judges: list[Judge] = [*context_judges()]
+    judges: list[Judge] = [*context_judges(), Infrared()]
     if card.passive is not None:
         judges.append(PassiveJudge(PassiveNetworks(card), threshold))
     return LivenessPanel(judges, PlaneTest(), Challenge(chance))

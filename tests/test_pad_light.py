@@ -1,0 +1,187 @@
+"""Judges that need light of their own: the screen's colours, and the lamps of a second, infrared camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from pad_scenes import VGA, judged, seeded, views
+from rehearsal_samples import people
+
+from device.face.pad.infrared import FRAMES, Infrared, Pairing
+from device.face.pad.judge import View
+from device.face.pad.screenlight import COLOURS, FLASH_S, LEAST_FLASHES, Flashes, ScreenLight
+from device.rehearsal.infrared import InfraredStage
+from device.rehearsal.light import DARK, DAY, Light
+from device.rehearsal.people import SITTER, STRANGERS
+from device.rehearsal.pose import Pose
+from device.rehearsal.scenes import Scene, held_up, stands
+from device.rehearsal.stage import Person
+from device.rehearsal.stage import View as Before
+
+# --- the screen's light ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lit(Light):
+    """Light to which a screen adds some of its own."""
+
+    screen: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def tint(self) -> tuple[float, float, float]:
+        blue, green, red = self.screen
+        return 1.0 + blue, 1.0 + green, 1.0 + red
+
+
+def lit(scene: Scene, shown: Callable[[float], tuple[float, float, float]], strength: float = 0.06) -> Scene:
+    """The scene before a screen that shows those colours."""
+    def at(t: float) -> Before:
+        view = scene.at(t)
+        given = {name: getattr(view.light, name) for name in Light.__dataclass_fields__}
+        blue, green, red = shown(t)
+        return replace(view, light=Lit(**given, screen=(blue * strength, green * strength, red * strength)))
+
+    return Scene("lit", scene.seconds, at)
+
+
+def reflecting(scene: Scene, flashes: Flashes, shown: Flashes | None = None, lag: float = 0.08,
+               strength: float = 0.06) -> tuple[float | None, str]:
+    """The judgement on a scene that reflects `shown` (as a rule what was flashed), `lag` seconds late."""
+    judge, really = ScreenLight(), shown or flashes
+    scene = lit(scene, lambda t: really.colour_at(100.0 + t - lag) or (0, 0, 0), strength)
+    last = None
+    for view in views(scene, FLASH_S * LEAST_FLASHES + 0.2):
+        if last is None:
+            judge.shine(view.track_id, flashes)
+        last = judge.judge(view)
+    assert last is not None
+    return last.score, last.reason
+
+
+@pytest.fixture
+def flashes() -> Flashes:
+    return Flashes.at_random(seeded(3), 100.0)
+
+
+@pytest.mark.parametrize("light", [DAY, DARK], ids=["day", "dark"])
+def test_a_live_face_follows_the_screens_colours(flashes: Flashes, light: Light) -> None:
+    score, reason = reflecting(stands(pose=Pose(z=0.6), light=light), flashes)
+    assert score is not None
+    assert score > ScreenLight.threshold
+    assert reason == "follows"
+
+
+def test_a_recording_of_other_colours_does_not_pass(flashes: Flashes) -> None:
+    for seed in (4, 5):
+        other = Flashes.at_random(seeded(seed), 100.0)
+        score, reason = reflecting(stands(pose=Pose(z=0.6)), flashes, other)
+        assert score is not None
+        assert score < ScreenLight.threshold, seed
+        assert reason == "screen"
+
+
+def test_a_reflection_that_comes_too_late_does_not_pass(flashes: Flashes) -> None:
+    score, _ = reflecting(stands(pose=Pose(z=0.6)), flashes, lag=2.5 * FLASH_S)
+    assert score is not None
+    assert score < ScreenLight.threshold
+
+
+def test_a_screen_that_shines_by_itself_does_not_pass(flashes: Flashes) -> None:
+    tablet = held_up("screen-tablet")
+    score, _ = reflecting(Scene("held", 5.0, lambda t: tablet.at(t + 1.0)), flashes)
+    assert score is None or score < ScreenLight.threshold
+
+
+def test_where_the_screens_light_is_lost_it_abstains(flashes: Flashes) -> None:
+    still = Scene("statue", 5.0, lambda t: Before((Person(SITTER, Pose(z=0.6)),)))
+    assert reflecting(still, flashes, strength=0.0) == (None, "too_bright_here")
+
+
+def test_without_flashes_it_abstains() -> None:
+    assert {one.reason for one in judged(ScreenLight(), views(stands(), 0.3))} == {"no_flashes"}
+
+
+def test_colours_are_random_and_change_every_time() -> None:
+    sequences = [Flashes.at_random(seeded(seed), 0.0).colours for seed in range(50)]
+    assert len(set(sequences)) > 45
+    for colours in sequences:
+        assert len(colours) == LEAST_FLASHES
+        assert all(colour in COLOURS for colour in colours)
+        assert all(first != second for first, second in pairwise(colours))
+
+
+# --- infrared ----------------------------------------------------------------------------------------------
+
+
+def paired(scene: Scene, other: Scene | None = None, seconds: float = 0.5, start: float = 0.0,
+           size: tuple[int, int] = VGA) -> Iterator[View]:
+    """The scene's views, each with what the infrared camera sees of it (or of another scene)."""
+    second = InfraredStage(people(), size)
+    for view in views(scene, seconds, start, fps=20):
+        picture = second.grey((other or scene).at(view.mono - 100.0), view.frame.seq)
+        yield View(replace(view.frame, infrared=picture), view.face, view.quality)
+
+
+@pytest.mark.parametrize("who", [SITTER, *STRANGERS[:4]])
+def test_a_live_face_is_skin(who: str) -> None:
+    last = judged(Infrared(), paired(stands(who, Pose(z=0.85))))[-1]
+    assert (last.score, last.reason) == (1.0, "skin")
+
+
+def test_a_face_in_the_dark_is_skin_by_the_lamps() -> None:
+    assert judged(Infrared(), paired(stands(pose=Pose(z=0.85), light=DARK)))[-1].score == 1.0
+
+
+def test_a_second_camera_of_another_size_is_paired_by_its_shares() -> None:
+    assert judged(Infrared(), paired(stands(pose=Pose(z=0.85)), size=(320, 240)))[-1].score == 1.0
+
+
+@pytest.mark.parametrize("instrument", ["print-photo", "print-a4"])
+def test_a_print_loses_its_eyes(instrument: str) -> None:
+    last = judged(Infrared(), paired(held_up(instrument), start=1.2))[-1]
+    assert (last.score, last.reason) == (0.0, "print")
+
+
+@pytest.mark.parametrize("instrument", ["screen-phone", "screen-tablet"])
+def test_a_screen_is_dark(instrument: str) -> None:
+    last = judged(Infrared(), paired(held_up(instrument), start=1.2))[-1]
+    assert (last.score, last.reason) == (0.0, "screen")
+
+
+def test_a_screen_that_fills_the_picture_is_dark_too() -> None:
+    assert judged(Infrared(), paired(held_up("screen-laptop", full_frame=True), start=1.2))[-1].reason == "screen"
+
+
+def test_another_face_before_the_second_camera_does_not_count() -> None:
+    """A mask of the first camera's view by a screen while somebody stands beside it."""
+    aside = stands(pose=Pose(z=0.85, yaw=35.0, roll=15.0))
+    last = judged(Infrared(), paired(stands(pose=Pose(z=0.85)), aside))[-1]
+    assert last.score is not None
+    assert last.score < ScreenLight.threshold
+
+
+def test_nobody_before_the_second_camera_is_no_live_face() -> None:
+    empty = Scene("empty", 1.0, lambda t: Before())
+    last = judged(Infrared(), paired(stands(pose=Pose(z=0.85)), empty))[-1]
+    assert last.score == 0.0
+
+
+def test_without_a_second_camera_it_abstains() -> None:
+    assert {one.reason for one in judged(Infrared(), views(stands(), 0.3))} == {"no_second_camera"}
+
+
+def test_it_takes_several_frames() -> None:
+    said = judged(Infrared(), paired(stands(pose=Pose(z=0.85))))
+    assert {one.score for one in said[:FRAMES - 1]} == {None}
+    assert said[FRAMES - 1].score == 1.0
+
+
+def test_a_pairing_moves_the_face_to_where_the_second_camera_has_it() -> None:
+    mesh = np.array([[320.0, 240.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    pixels, infrared = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint8)
+    placed = Pairing(a=0.5, b=0.5, c=0.25, d=0.1).place(mesh, pixels, infrared)
+    assert placed.tolist() == [[160.0, pytest.approx(84.0)], [80.0, pytest.approx(24.0)]]

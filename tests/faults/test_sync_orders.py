@@ -127,9 +127,11 @@ class Orders(RuleBasedStateMachine):
             if chance.random() >= share:
                 return [(topic, data)]
             at = chance.randrange(len(data))
+            flipped = data[:at] + bytes([data[at] ^ 16]) + data[at + 1:]
             late.append((topic, data))
-            return chance.choice([[], [(topic, data)] * 2, [late.pop(0)], [chance.choice(late)], [(topic, data[:at])],
-                                  [(topic, data[:at] + bytes([data[at] ^ 16]) + data[at + 1:])]])
+            another, first = chance.choice(late), late[0]
+            harmed = [[], [(topic, data)] * 2, [first], [another], [(topic, data[:at])], [(topic, flipped)]]
+            return chance.choice(harmed)
 
         self.world.mischief = mischief if share else None
 

@@ -54,6 +54,11 @@ MOST_MISMATCHES = 5
 """Comparisons in a row that find nothing to follow, after which the reference was a bad one."""
 
 
+SETTLED_FRAMES = 8
+SETTLED_EVERY = 3
+"""After so many frames that spoke for a head, only every third one is compared."""
+
+
 @dataclass(slots=True, eq=False)
 class _Track:
     """What is known of one track: frames that spoke for a head, and for a picture."""
@@ -61,6 +66,7 @@ class _Track:
     reference: Reference | None = None
     since_mono: float = 0.0
     mismatches: int = 0
+    frames: int = 0
     relief: int = 0
     flat: int = 0
 
@@ -77,6 +83,9 @@ class PlaneTest:
 
     def judge(self, view: View) -> Judgement:
         track = self._tracks.of(view.track_id)
+        track.frames += 1
+        if track.relief >= SETTLED_FRAMES and track.frames % SETTLED_EVERY:
+            return self._judgement(track)
         patch = Patch.of(view.frame.pixels, view.mesh)
         if self._needs_reference(track, patch, view.mono):
             track.reference, track.since_mono, track.mismatches = Reference.of(patch), view.mono, 0

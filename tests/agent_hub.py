@@ -106,8 +106,8 @@ class Stream:
         for (kind, _), (seq, record) in items:
             if kind == "template":
                 columns.setdefault((record.model_id, len(record.vector)), []).append((seq, record))
-        return PageBody(drops, tuple(Change(seq, "put", kind, key, body_of(record)) for seq, kind, key, record in puts),
-                        tuple(map(to_columns, columns.values())), buckets)
+        changes = tuple(Change(seq, "put", kind, key, body_of(record)) for seq, kind, key, record in puts)
+        return PageBody(drops, changes, tuple(map(to_columns, columns.values())), buckets)
 
 
 def key_of(record) -> tuple[str, str]:
@@ -204,18 +204,21 @@ class SmallHub:
 
     def head(self, stream: str = STREAM, **changes):
         held = self.streams[stream]
-        told = {"seq": held.seq, "epoch": held.epoch, "digest": held.tree().root(), "issued_ms": self.now(), **changes}
+        told = {"seq": held.seq, "epoch": held.epoch, "digest": held.tree().root(), "issued_ms": self.now(),
+                **changes}
         return self.sign(Head(site=SITE, stream=stream, **told), topics.GROUP_HEAD, GROUP)
 
     def acked(self, journal_id: str, seq: int):
-        return self.sign(Acked(terminal_id=TERMINAL, journal_id=journal_id, seq=seq, issued_ms=self.now()), topics.ACKED)
+        told = Acked(terminal_id=TERMINAL, journal_id=journal_id, seq=seq, issued_ms=self.now())
+        return self.sign(told, topics.ACKED)
 
     def desired(self, version: int, mode: str, until_ms=None, **options):
         sealed = seal_to(self.terminal_opener.public, encode_body(DesiredBody(mode=mode, mode_until_ms=until_ms)),
                          place("desired", TERMINAL, version))
         return self.sign(Desired(terminal_id=TERMINAL, version=version, sealed=sealed), topics.DESIRED, **options)
 
-    def command(self, verb: str, boot_id: str, seconds=None, life_ms=10_000, command_id=None, issued_ms=None, **options):
+    def command(self, verb: str, boot_id: str, seconds=None, life_ms=10_000, command_id=None, issued_ms=None,
+                **options):
         command_id = command_id or secrets.token_hex(16)
         issued_ms = self.now() if issued_ms is None else issued_ms
         sealed = seal_to(self.terminal_opener.public, encode_body(OrderBody(verb=verb, seconds=seconds)),
@@ -367,7 +370,8 @@ class Bench:
 
     def follow(self) -> None:
         """What doord writes when its matcher has taken over a change."""
-        self.journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", self.agent._writer.generation),)))
+        generation = self.agent._writer.generation
+        self.journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", generation),)))
         self.talk()
 
     def held(self, stream: str = STREAM) -> tuple[str, int]:
@@ -408,8 +412,8 @@ class Bench:
 def an_agent(hub: SmallHub, wire, where: Places, session: str = "s") -> Agent:
     make_folders(where)
     writer = CacheWriter.open(where.gallery_db, KEY, hub.clock, lock_wait_s=0)
-    agent = Agent(hub.link(where.root), where, writer, Keys(hub.terminal_signer, hub.terminal_opener), BOOT, hub.clock,
-                  wire, session)
+    keys = Keys(hub.terminal_signer, hub.terminal_opener)
+    agent = Agent(hub.link(where.root), where, writer, keys, BOOT, hub.clock, wire, session)
     agent.ticks = (0.0, 0.0)
     return agent
 

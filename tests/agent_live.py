@@ -1,5 +1,5 @@
-"""The real thing for tests: a hub with a private Mosquitto, `door-syncd run` as a process, and a stand-in for doord that
-follows the gallery and writes the journal."""
+"""The real thing for tests: a hub with a private Mosquitto, `door-syncd run` as a process, and a stand-in for doord
+that follows the gallery and writes the journal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sync.agent import status
 from sync.hub.claim_api import router
 from sync.hub.serve import Options, Service
 
-SYNCD = (sys.executable, "-c", "import sys; from sync.agent.main import main; sys.exit(main())")
+SYNCD = (sys.executable, "-c", "import sys; from sync.agent.start import main; sys.exit(main())")
 TERMINAL = "t1"
 
 
@@ -45,7 +45,8 @@ class Site:
         self.service.start(app)
         wait_until(self.service.is_well)
         self.hub.fleet.add(TERMINAL, "hq", groups)
-        self.environment = {**os.environ, "DOOR_STATE": str(folder / "state"), "DOOR_LINK": str(folder / "etc/link.toml")}
+        self.environment = {**os.environ, "DOOR_STATE": str(folder / "state"),
+                            "DOOR_LINK": str(folder / "etc/link.toml")}
         self.where: Places = places(self.environment)
         make_folders(self.where)
         self.key = load_key(self.where, self.environment)

@@ -217,7 +217,8 @@ def test_a_rotten_row_is_asked_for_again(synced):
     writer = synced.agent._writer
     writer._db.execute("UPDATE templates SET sealed = zeroblob(length(sealed)) WHERE template_id = ?",
                        [template(3).template_id])
-    writer._db.execute("UPDATE people SET sealed = zeroblob(length(sealed)) WHERE person_id = ?", [person(5).person_id])
+    writer._db.execute("UPDATE people SET sealed = zeroblob(length(sealed)) WHERE person_id = ?",
+                       [person(5).person_id])
     again = synced.restarted()
     assert ("template", template(3).template_id) not in again.living()
     again.talk()
@@ -301,7 +302,8 @@ def test_pages_of_a_stranger_change_nothing(synced):
     people(synced.hub.staff, 1, 50)
     forged = [synced.hub.delta(20, signer=Signer.new()), synced.hub.delta(20, seal=GroupSeal.new())]
     topic, data = synced.hub.delta(20)
-    synced.bring(*forged, (topic.replace(TERMINAL, "t-2"), data), ("elsewhere", data), (topic, data[:-1]), (topic, b""))
+    synced.bring(*forged, (topic.replace(TERMINAL, "t-2"), data), ("elsewhere", data), (topic, data[:-1]),
+                 (topic, b""))
     assert synced.held() == ("e1", 20)
     assert synced.agent.counts["refused"] == 5
     assert synced.agent.counts["sealed"] == 1
@@ -391,7 +393,8 @@ def test_a_terminal_restored_from_an_old_backup_catches_up(synced, tmp_path):
 
 
 def test_nothing_of_a_dropped_person_is_left_in_any_file(synced):
-    sealed = synced.agent._writer._all("SELECT sealed FROM templates WHERE template_id = ?", [template(6).template_id])
+    sealed = synced.agent._writer._all("SELECT sealed FROM templates WHERE template_id = ?",
+                                       [template(6).template_id])
     synced.hub.staff.drop_person(person(6).person_id)
     synced.talk()
     for path in synced.where.gallery_db.parent.iterdir():
@@ -421,7 +424,8 @@ def test_whatever_the_broker_does_the_terminal_converges(tmp_path_factory, steps
     try:
         for step, number in steps:
             bench = _play(bench, step, number, ever, removed)
-            allowed = {name for name in bench.hub.staff.living} | {name for name in bench.living() if name not in removed}
+            kept = {name for name in bench.living() if name not in removed}
+            allowed = {name for name in bench.hub.staff.living} | kept
             assert bench.living() <= allowed
         bench.talk()
         bench.bring(bench.hub.head())
@@ -438,7 +442,7 @@ def _play(bench, step, number, ever, removed):
     if step == "put":
         people(staff, 1, number % 40 + 1000 * len(removed))
     elif step == "drop" and staff.living:
-        kind, key = sorted(staff.living)[number % len(staff.living)]
+        _, key = sorted(staff.living)[number % len(staff.living)]
         staff.drop_person(key)
     elif step in ("page", "skip", "flip", "cut", "forge"):
         after = max(min(at, staff.seq) - number % 3, 0) if step == "page" else number % (staff.seq + 1)

@@ -38,8 +38,8 @@ class Door:
 
     def open_desk(self, boot_id=BOOT) -> OrdersDesk:
         trust = Trust(self.link, Verifier(self.link.hub_signing), Opener(self.hub.terminal_opener.private_bytes()))
-        return OrdersDesk(self.folder / "gallery.db", KEY, trust, boot_id, self.clock, self.handle, self.keeper.append,
-                          lambda: self.quality, self.keeper.journal.last(5000))
+        return OrdersDesk(self.folder / "gallery.db", KEY, trust, boot_id, self.clock, self.handle,
+                          self.keeper.append, lambda: self.quality, self.keeper.journal.last(5000))
 
     def handle(self, event) -> None:
         self.state, effects = step(self.state, event, Timing())
@@ -60,7 +60,8 @@ class Door:
         self.send(self.hub.command(verb, options.pop("boot_id", BOOT), command_id=command_id, **options), command_id)
 
     def desired(self, version, mode, until_s=None, **options) -> None:
-        until_ms = None if until_s is None else int((self.clock.now() + timedelta(seconds=until_s)).timestamp() * 1000)
+        until = None if until_s is None else self.clock.now() + timedelta(seconds=until_s)
+        until_ms = None if until is None else int(until.timestamp() * 1000)
         self.mailbox.put_desired(version, self.hub.desired(version, mode, until_ms, **options)[1])
         self.desk.turn()
 

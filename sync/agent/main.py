@@ -180,7 +180,8 @@ def _status(options: argparse.Namespace) -> int:
     found = status.read(status.sync_status_path(places()))
     is_running = found is not None and SystemClock().mono() - float(found.get("mono", 0.0)) < STATUS_STALE_S
     if options.json:
-        sys.stdout.write(json.dumps({"is_running": is_running, **(found or {"terminal_id": link.terminal_id})}) + "\n")
+        told = {"is_running": is_running, **(found or {"terminal_id": link.terminal_id})}
+        sys.stdout.write(json.dumps(told) + "\n")
     elif found is None or not is_running:
         sys.stdout.write(f"{link.terminal_id} at {link.site}: door-syncd is not running\n")
     else:

@@ -57,9 +57,10 @@ def test_a_small_print_that_is_waved_is_flat() -> None:
     assert last.reason == "flat"
 
 
-def test_a_bent_sheet_is_not_a_head() -> None:
-    bent = held_up("print-a4", waved=True, bend=0.8)
-    assert "relief" not in {one.reason for one in judged(PlaneTest(), views(bent, 2.5, start=0.2, fps=20))}
+@pytest.mark.parametrize("bend", [0.8, 1.2])
+def test_a_bent_sheet_is_not_a_head(bend: float) -> None:
+    bent = held_up("print-a4", waved=True, bend=bend)
+    assert "relief" not in {one.reason for one in judged(PlaneTest(), views(bent, 3.0, start=0.2))}
 
 
 def test_a_face_that_does_not_move_says_nothing() -> None:

@@ -36,6 +36,7 @@ POINTS = 64
 LEAST_POINTS = 20
 _CORNER_GAP = 4
 _AGREE_PX = 0.4
+_LEAST_SIZE = 1e-3
 
 _MOVING = (
     # Lids and lips move by themselves; what is tracked must belong to the skull.
@@ -110,6 +111,7 @@ class Parallax:
     noise     motion beyond a homography that nothing explains
     share     0..1, how much of the motion beyond a homography (squared) the relief explains: high on a head that
               moves, low on a picture
+    beyond    the same of the motion that no bent sheet makes either: a cylinder or another surface of second order
     expected  motion beyond a homography that a head would have shown, by the change of pose in the landmarks
     gain      how much of that was seen: about 0 on a flat picture, about 1 on a head
     points    how many points were followed
@@ -118,6 +120,7 @@ class Parallax:
     seen: float
     noise: float
     share: float
+    beyond: float
     expected: float
     gain: float
     points: int
@@ -147,23 +150,37 @@ def _compare(start: Floats, seen: Floats, head: Floats, relief: Floats, kept: Fl
         if count < LEAST_POINTS:
             return None
         plane = _plane_fields(start[kept])
-        depth, _ = np.linalg.qr(_relief_fields(start[kept], relief[kept], plane))
+        depth = _relief_fields(start[kept], relief[kept], plane)
         left, wanted = _flat(_off(plane, seen[kept])), _flat(_off(plane, head[kept]))
-        explained = depth @ (depth.T @ left)
+        explained = _explained(depth, left)
         rest = np.hypot(*(left - explained).reshape(2, -1))
-        parallax = _parallax(left, explained, wanted, count)
+        beyond = _beyond_sheets(_sheet_fields(start[kept], plane), depth, left)
+        parallax = _parallax(left, explained, wanted, beyond, count)
         places = np.flatnonzero(kept)
         kept = kept.copy()
         kept[places[rest > max(2.5 * float(np.median(rest)), 0.3)]] = False
     return parallax
 
 
-def _parallax(left: Doubles, explained: Doubles, wanted: Doubles, count: int) -> Parallax:
+def _explained(fields: Doubles, motion: Doubles) -> Doubles:
+    """The part of a motion that some fields can make."""
+    basis, _ = np.linalg.qr(fields)
+    return np.asarray(basis @ (basis.T @ motion))
+
+
+def _beyond_sheets(sheets: Doubles, depth: Doubles, left: Doubles) -> float:
+    """0..1, how much of what bent sheets leave (squared) the relief explains."""
+    rest = left - sheets @ (sheets.T @ left)
+    explained = _explained(depth - sheets @ (sheets.T @ depth), rest)
+    return float(explained @ explained) / max(float(rest @ rest), 1e-9)
+
+
+def _parallax(left: Doubles, explained: Doubles, wanted: Doubles, beyond: float, count: int) -> Parallax:
     all_left, seen = float(left @ left), float(explained @ explained)
     square = float(wanted @ wanted)
     return Parallax(
         seen=sqrt(seen / count), noise=sqrt(max(all_left - seen, 0.0) / count), share=seen / max(all_left, 1e-9),
-        expected=sqrt(square / count), gain=float(left @ wanted) / max(square, 1e-9), points=count)
+        beyond=beyond, expected=sqrt(square / count), gain=float(left @ wanted) / max(square, 1e-9), points=count)
 
 
 def _plane_fields(start: Floats) -> Doubles:
@@ -185,6 +202,16 @@ def _relief_fields(start: Floats, relief: Floats, plane: Doubles) -> Doubles:
     fields = np.stack([np.concatenate([relief, none]), np.concatenate([none, relief]),
                        np.concatenate([relief * x, relief * y])], axis=1)
     return np.asarray(fields - plane @ (plane.T @ fields))
+
+
+def _sheet_fields(start: Floats, plane: Doubles) -> Doubles:
+    """2N×(up to 9) orthonormal: the same for surfaces whose depth is a polynomial of second order of the place, as a
+    sheet's that is bent in any direction, without what a homography can do."""
+    x, y = ((start - SIDE / 2) / SIDE).astype(np.float64).T
+    fields = np.concatenate([_relief_fields(start, depth.astype(np.float32), plane)
+                             for depth in (x * x, x * y, y * y)], axis=1)
+    basis, sizes, _ = np.linalg.svd(fields, full_matrices=False)
+    return np.asarray(basis[:, sizes > _LEAST_SIZE * sizes[0]])
 
 
 def _flat(flow: Floats) -> Doubles:

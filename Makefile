@@ -1,9 +1,10 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs
+.PHONY: help run test check pins bench docs faults
 
 PYTHON ?= python3
 BIN := .venv/bin
+FAULTS := tests/faults tests/test_app_kills.py tests/test_store_kills.py tests/test_agent_live.py
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -15,12 +16,17 @@ run: ## hub, broker and door in one: a door that opens for the right face, with 
 test: ## everything that must hold, with the style, type and import checks
 	@$(PYTHON) firmware_scripts/prepare --for test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 check: ## style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+faults: ## kills, damage, random orders and the longer tests, in their full counts (under an hour on two cores)
+	@$(PYTHON) firmware_scripts/prepare --for test
+	DOOR_KILLS=200 DOOR_ORDERS=20000 $(BIN)/pytest -o timeout=3000 $(FAULTS)
+	$(BIN)/pytest -o timeout=3000 -m slow
 
 bench: ## speed of every stage, beside its alternatives, on this machine
 	@$(PYTHON) firmware_scripts/prepare --for run

@@ -86,6 +86,7 @@ class Carrier:
         # paho calls back on its own thread, and senders wait here for room.
         self._changed = threading.Condition()
         self._outstanding: dict[int, float] = {}
+        self._acknowledged_early: set[int] = set()  # by the broker, before `publish` had come back
         self._is_up = False
         self._connection = 0
         self._client: mqtt.Client | None = None
@@ -139,11 +140,15 @@ class Carrier:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if expires_s is not None:
             properties.MessageExpiryInterval = max(expires_s, 1)
+        # Not under our own lock: paho calls `_on_publish` while it holds the one that `publish` takes.
+        info = client.publish(topic, data, 1, retain, properties)
+        if info.rc != mqtt.MQTT_ERR_SUCCESS:
+            return False
         with self._changed:
-            info = client.publish(topic, data, 1, retain, properties)
-            if info.rc != mqtt.MQTT_ERR_SUCCESS:
-                return False
-            self._outstanding[info.mid] = self._clock.mono()
+            if info.mid in self._acknowledged_early:
+                self._acknowledged_early.discard(info.mid)
+            else:
+                self._outstanding[info.mid] = self._clock.mono()
         return True
 
     def wait_for_room(self, timeout: float) -> bool:
@@ -207,7 +212,8 @@ class Carrier:
 
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, reason: Any, properties: Any) -> None:
         with self._changed:
-            self._outstanding.pop(mid, None)
+            if self._outstanding.pop(mid, None) is None:
+                self._acknowledged_early.add(mid)
             self._changed.notify_all()
 
     def _put(self, arrived: Arrived) -> None:
@@ -222,6 +228,7 @@ class Carrier:
             self._is_up = False
             if is_forgotten:
                 self._outstanding.clear()
+                self._acknowledged_early.clear()
             self._changed.notify_all()
 
 

@@ -24,7 +24,7 @@ class Limits:
     with `seen` of .15 and more flat ones had a `share` up to .55, bent ones up to .81; bent ones that looked like a
     head otherwise had `beyond` up to .14, heads .25 to .9 (nine in ten, by scene; the least scene .14). Heads that
     stood and swayed by one or two degrees had a `share` above .72 in four of five. Waved attacks had gains of -.2 to
-    .3, heads .6 to 1.4. On NUAA's sequences (frames half a second and more apart) none of 80 of prints, moved and bent
+    .3, heads .6 to 1.4. On NUAA's sequences (frames half a second and more apart) none of 80 prints, moved and bent
     by hand, was a head (1 of 480 frames spoke for one, three are needed), nor any of 17 of live people a picture;
     three of those were heads, though all look ahead.
     """

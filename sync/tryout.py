@@ -53,6 +53,7 @@ class Fleet:
     where: Places
     link: Path
     token: str
+    syncd: subprocess.Popen[bytes]
 
 
 @contextlib.contextmanager
@@ -87,7 +88,7 @@ def fleet(root: Path, say: Say) -> Iterator[Fleet]:
         port = service.http.port if service.http else 0
         say(f"hub: API at https://127.0.0.1:{port}, broker at 127.0.0.1:{service.broker_port}; terminal "
             f"{read_link(link).terminal_id} is tied to it")
-        yield Fleet(hub, service, where, link, token)
+        yield Fleet(hub, service, where, link, token, syncd)
 
 
 def try_out(config: Config, seconds: float | None, say: Say) -> int:

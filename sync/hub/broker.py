@@ -95,8 +95,8 @@ class Broker:
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as sink:
-            process = subprocess.Popen([program, "-c", str(self.files.config)], stdin=subprocess.DEVNULL,
-                                       stdout=sink, stderr=sink, start_new_session=True)
+            process = subprocess.Popen([*_with_us(), program, "-c", str(self.files.config)],
+                                       stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True)
         self._pid.write_text(str(process.pid))
         self._process = process
         return process
@@ -136,6 +136,12 @@ class Broker:
                     return
                 os.kill(pid, way)
                 _wait_until(lambda: not _command(pid), self._clock, _STOP_S)
+
+
+def _with_us() -> list[str]:
+    """Has the kernel end it should the hub be killed; without util-linux's setpriv the next start ends it."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "TERM"] if program else []
 
 
 def _kept_port(path: Path, address: str) -> int:

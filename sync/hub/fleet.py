@@ -226,6 +226,11 @@ class Fleet:
                 sa.select(terminal_groups.c.terminal_id).where(terminal_groups.c.group_id == group_id)
                 .order_by(terminal_groups.c.terminal_id))]
 
+    def receipted_up_to(self, terminal_id: str) -> dict[str, int]:
+        """Stream -> seq up to which this terminal owes no receipt."""
+        with self._storage.read() as tx:
+            return self._receipted_up_to(tx, terminal_id)
+
     def open_deletions(self, terminal_id: str) -> list[tuple[str, str, str, int, datetime]]:
         """(stream, kind, key, seq, since when) of every deletion whose receipt this terminal still owes."""
         with self._storage.read() as tx:

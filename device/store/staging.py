@@ -209,8 +209,8 @@ class Staging:
             "DELETE FROM staged WHERE stream = ? AND sealed IS NOT NULL AND ("
             f"(kind = 'template' AND ({is_other_width} OR NOT EXISTS (SELECT 1 FROM people p WHERE p.person_id = "
             "staged.person_id AND p.is_consented IS NOT 0) OR EXISTS (SELECT 1 FROM templates t WHERE "
-            "t.template_id = staged.key AND t.model_id != staged.model_id))) OR (kind = 'credential' AND NOT EXISTS (SELECT 1 FROM "
-            "people p WHERE p.person_id = staged.person_id)))",
+            "t.template_id = staged.key AND t.model_id != staged.model_id))) OR (kind = 'credential' AND NOT EXISTS "
+            "(SELECT 1 FROM people p WHERE p.person_id = staged.person_id)))",
             [stream, *(value for pair in widths.items() for value in pair)]).rowcount)
         if struck:
             log.error("%d records of %s are refused: no consent, or of another length or model", struck, stream)

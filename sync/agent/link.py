@@ -1,9 +1,9 @@
 """The connection to the broker; the only importer of paho here. It carries bytes and decides nothing.
 
 An exception in one of paho's callbacks ends its network thread without a word, so they only enqueue, each guarded,
-on a bounded queue. Messages are acknowledged to the broker when the agent is through with them (`Message.done`): with
-MQTT 5's receive maximum this is the flow control by which a snapshot never fills the memory. Whether the link lives
-is for the agent to judge by what the hub says; here is only `open` and `close`.
+on a bounded queue, and wait while it is full: then nothing is read from the socket, so that a snapshot never fills
+the memory. Messages are acknowledged to the broker when the agent is through with them (`Message.done`). Whether the
+link lives is for the agent to judge by what the hub says; here is only `open` and `close`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from device.clock import Clock
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 20
+KEEPALIVE_S = 40  # a dead peer is found within 60 s
 SESSION_S = 3600  # what the broker keeps for us while we are away; cursors cover the rest
 AT_ONCE = 8  # messages that the broker may send ahead of our acknowledgements: 2 MB of snapshot
-INBOX = 256
+INBOX = 16
+PATIENCE_S = 25.0  # that a callback waits for room; no longer, or the broker takes us for dead
+WAIT_S = 0.2
 OUTBOX = 64
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
@@ -102,7 +104,7 @@ class Link:
         try:
             client = self._client = self._made()
         except (OSError, ValueError) as error:  # a certificate that cannot be read; ssl.SSLError is an OSError
-            self._put(Down(f"{type(error).__name__}: {error}"))
+            self.inbox.put(Down(f"{type(error).__name__}: {error}"))
             return
         threading.Thread(target=self._connect, args=(client,), name="link", daemon=True).start()
 
@@ -159,14 +161,12 @@ class Link:
             client.disconnect()
 
     def _lost(self, client: mqtt.Client, why: str) -> None:
-        if client is self._client:
-            self._put(Down(why))
+        self._put(client, Down(why))
 
     # --- paho's thread -------------------------------------------------------------------------------------
 
     def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if client is self._client:
-            self._put(Down(str(reason)) if reason.is_failure else Up())
+        self._put(client, Down(str(reason)) if reason.is_failure else Up())
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._lost(client, str(reason))
@@ -178,13 +178,20 @@ class Link:
             if client is self._client and qos:
                 client.ack(mid, qos)
 
-        self._put(Message(message.topic, bytes(message.payload), done))
+        self._put(client, Message(message.topic, bytes(message.payload), done))
 
-    def _put(self, event: Event) -> None:
-        try:
-            self.inbox.put_nowait(event)
-        except queue.Full:
-            # The broker sends it again with the next session, and cursors ask for what it held.
+    def _put(self, client: mqtt.Client, event: Event) -> None:
+        """Enqueue for the agent. While the queue is full paho's thread waits, and so does the broker: Mosquitto
+        2.0.11 keeps to the receive maximum only until the first acknowledgement, and sent 23 MB ahead."""
+        waited_s = 0.0
+        while client is self._client and waited_s < PATIENCE_S:
+            try:
+                self.inbox.put(event, timeout=WAIT_S)
+                return
+            except queue.Full:
+                waited_s += WAIT_S
+        if client is self._client:
+            # Not acknowledged, so it comes again with the next session; and cursors ask for what it held.
             self.dropped += 1
 
 

@@ -109,8 +109,8 @@ def test_a_broker_that_is_killed_and_loses_everything_costs_nothing(site, door):
     door.append([release(number) for number in range(50)])
     within(60, site.is_equal)
     journal = JournalReader.open(site.where.journal_db)
-    within(60, lambda: site.hub.events.count("t1") >= journal.head > 50)
-    assert site.hub.events.count("t1") == journal.head
+    # The door goes on writing meanwhile; a doubled event would keep the counts apart for good.
+    within(60, lambda: site.hub.events.count("t1") == journal.head > 50)
     journal.close()
 
 

@@ -153,7 +153,8 @@ class Agent:
     def _connect(self) -> None:
         if not self.is_up and not self._is_opening and self._clock.mono() >= self._backoff.next_mono:
             self._is_opening = True
-            self._link.open()
+            if failed := self._link.open():
+                self._went_down(failed.why)
 
     # --- what comes ------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ class Carrier(Protocol):
 
     inbox: queue.Queue[Event]
 
-    def open(self) -> None: ...
+    def open(self) -> Down | None: ...
     def close(self) -> None: ...
     def subscribe(self, topics: Sequence[str]) -> None: ...
 
@@ -98,15 +98,15 @@ class Link:
         self._address, self._will = address, will
         self._client: mqtt.Client | None = None
 
-    def open(self) -> None:
-        """Begin to connect; an `Up` or a `Down` follows."""
+    def open(self) -> Down | None:
+        """Begin to connect; an `Up` or a `Down` follows, unless it has failed already."""
         self.close()
         try:
             client = self._client = self._made()
         except (OSError, ValueError) as error:  # a certificate that cannot be read; ssl.SSLError is an OSError
-            self.inbox.put(Down(f"{type(error).__name__}: {error}"))
-            return
+            return Down(f"{type(error).__name__}: {error}")
         threading.Thread(target=self._connect, args=(client,), name="link", daemon=True).start()
+        return None
 
     def close(self) -> None:
         """End the connection; nothing more comes of it but what is in the inbox."""

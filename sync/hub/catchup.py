@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 SNAPSHOTS = 8
 JOBS = 5000
 ANSWER_S = 5.0
+MAKING_S = 60.0
 ANSWER_S_PER_MB = 2.0
 
 
@@ -153,6 +154,8 @@ class CatchUp:
             busy = sum(sent.way is Way.SNAPSHOT for sent in self._sent.values())
             for key, job in self._jobs.items():
                 if job.way is not Way.SNAPSHOT or busy < SNAPSHOTS:
+                    # Under way from now on: making a large snapshot takes seconds in which it is asked for again.
+                    self._sent[key] = _Sent(job.way, job.epoch, job.to_seq, now + MAKING_S)
                     return self._jobs.pop(key)
         return None
 

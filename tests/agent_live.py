@@ -51,7 +51,8 @@ class Site:
         make_folders(self.where)
         self.key = load_key(self.where, self.environment)
         self._claim(folder)
-        self.link = read_link(folder / "etc" / "link.toml")
+        self.link_toml = folder / "etc" / "link.toml"
+        self.link = read_link(self.link_toml)
         self.syncd: subprocess.Popen[bytes] | None = None
 
     def _claim(self, folder: Path) -> None:

@@ -7,11 +7,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from fastapi import FastAPI
 from hub_samples import open_hub
+from sqlalchemy import event
 from sync_samples import WireTerminal, enrol, wait_until
 
 from device.clock import SystemClock
@@ -168,6 +170,28 @@ def test_a_message_that_makes_a_handler_raise_is_set_aside_and_the_next_is_dealt
     terminal.say_online()
     wait_until(lambda: service.hub.fleet.get("t1").is_online)
     assert list((service.hub.where.run / "aside").iterdir())
+    terminal.close()
+
+
+def test_a_full_disk_at_the_hub_loses_no_message(service: Service) -> None:
+    terminal, engine = joined(service), service.hub.storage._engine
+    terminal.send_journal(1, 10)
+    wait_until(lambda: service.hub.events.count("t1") == 10)
+
+    def full(connection: Any, _: Any) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(engine, "connect", full)
+    engine.dispose()
+    for first in range(11, 2011, 500):
+        terminal.send_journal(first, first + 499)
+    time.sleep(2)
+    assert service.hub.events.count("t1") < 2010
+    event.remove(engine, "connect", full)
+    engine.dispose()
+    wait_until(lambda: service.hub.events.count("t1") == 2010)
+    wait_until(lambda: terminal.got(Acked)[-1].seq == 2010)
     terminal.close()
 
 

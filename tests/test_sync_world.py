@@ -292,6 +292,21 @@ def test_a_command_twice_late_after_a_restart_and_to_another_boot_is_handed_over
     assert len(captured) == 1  # never sent again
 
 
+def test_a_full_disk_at_the_terminal_is_said_and_made_up_for_when_there_is_room(world, pair):
+    one, two = pair
+    most = one.writer._db.execute("PRAGMA max_page_count").fetchone()[0]
+    pages = one.writer._db.execute("PRAGMA page_count").fetchone()[0]
+    one.writer._db.execute(f"PRAGMA max_page_count = {pages}")
+    put_people(world.hub, 500, 1000)
+    for _ in range(10):
+        world.round()
+    assert "store_failed" in one.agent.faults()
+    assert one.admitted() == ids(1, 20)
+    one.writer._db.execute(f"PRAGMA max_page_count = {most}")
+    world.settle(60)
+    assert one.admitted() == two.admitted()
+
+
 def reseal(topic, data, real, signer):
     from device.store.trust import open_envelope, signed_bytes
     from sync.wire.codec import _encoder

@@ -68,6 +68,7 @@ def test_a_line_that_is_cut_again_and_again_costs_only_time(site, line, door):
     reader.close()
 
 
+@pytest.mark.slow
 def test_a_line_that_is_dead_without_a_word_is_noticed_and_made_anew(site, line, door):
     enrol(site.hub, 5)
     site.start_syncd()
@@ -75,7 +76,7 @@ def test_a_line_that_is_dead_without_a_word_is_noticed_and_made_anew(site, line,
     line.line = Line(is_dead=True)
     enrol(site.hub, 5, first=100)
     door.append([release()] * 10)
-    within(60, lambda: site.status().get("is_up") is False)
+    within(90, lambda: site.status().get("is_up") is False)
     line.line = Line()
     settled(site)
 

@@ -179,7 +179,11 @@ class _Bench:
 
     def _stop_syncd(self) -> None:
         self.syncd.terminate()
-        self.syncd.wait(30)
+        try:
+            self.syncd.wait(30)
+        except subprocess.TimeoutExpired:
+            self.syncd.kill()
+            self.syncd.wait(5)
 
     def _wait_until(self, is_so: Callable[[], bool]) -> None:
         give_up = self._clock.mono() + PATIENCE_S

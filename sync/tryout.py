@@ -37,7 +37,7 @@ from sync.hub.serve import Options, Service
 
 SITE, GROUP, TERMINAL = "try", "everyone", "door-1"
 STARTING_S = 30.0
-SYNCD = (sys.executable, "-c", "import sys; from sync.agent.main import main; sys.exit(main())")
+SYNCD = (sys.executable, "-c", "import sys; from sync.agent.start import main; sys.exit(main())")
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,7 +290,10 @@ class SmallHub:
         for row in rows:
             known = self.events.setdefault((page.journal_id, row.seq), row)
             self.doubled += known != row
-        return [self.acked(page.journal_id, page.to_seq)]
+        stored = 0
+        while (page.journal_id, stored + 1) in self.events:
+            stored += 1
+        return [self.acked(page.journal_id, stored)]
 
 
 class Wire:

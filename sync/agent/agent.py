@@ -107,6 +107,7 @@ class Agent:
         self._subscribed: tuple[str, ...] = ()
         self._poisoned: dict[bytes, None] = {}
         self._next_second = 0.0
+        self._told_faults: tuple[str, ...] = ()
         self._erasure_since = clock.mono()
         self._store_failed_at = float("-inf")
 
@@ -125,7 +126,7 @@ class Agent:
         event = self._next()
         if event is not None:
             self._handle(event)
-        self._see_to_the_rest(is_idle=event is None)
+        self._see_to_the_rest(is_idle=self._link.inbox.empty())
 
     def close(self) -> None:
         self._publish(Online(terminal_id=self._config.terminal_id, is_online=False, session=self._session),
@@ -288,6 +289,9 @@ class Agent:
         self._guarded("signs", self.handover.put_sign, "stale", " ".join(stale)[:200])
         self._guarded("signs", self.handover.put_sign, "journal_ahead", self.upstream.ahead)
         self._writer.refill()
+        if (faults := self.faults()) != self._told_faults:
+            self._told_faults = faults
+            self.reporter.want()
         for stream in self.streams.names():
             if self.heads.differs(stream):
                 self._ask(self.repair.differs(stream))

@@ -24,8 +24,8 @@ from sync.wire.seal import seal_to
 
 log = logging.getLogger(__name__)
 
-PAGE = 500  # entries; about 150 KB
-WINDOW = 4000  # entries that may be under way
+PAGE = 250  # entries; about 80 KB
+WINDOW = 2000  # entries that may be under way
 RESEND_S = 10.0  # without an acknowledgement, what is under way is sent again
 LOOK_ASIDE_S = 60.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

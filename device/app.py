@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from device.camera.camera import Camera, open_camera
 from device.camera.keeper import CameraEvent, CameraKeeper
@@ -54,6 +55,9 @@ from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.threads import Latest, Worker
 from device.vision import Vision
+
+if TYPE_CHECKING:
+    from device.kiosk.desk import KioskDesk
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +99,10 @@ class Terminal:
         self.pipeline = Pipeline(self.models, config.face, clock, self.liveness)
         self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
         self.panel: Panel | None = None
+        self.kiosk = self._kiosk()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
-            _timing(config), clock, self._clock_quality, tuple(observers),
+            _timing(config), clock, self._clock_quality, self._observers(observers),
             Vigilance(Level(config.face.liveness), config.face.attack_high_s))
         self.desk = open_desk(where, self._key, boot_id(), clock, self.gatekeeper.handle, self.journal,
                               self._clock_quality)
@@ -110,12 +115,14 @@ class Terminal:
         self._load_roster()
         self._note_start()
         self.vision = Vision(self.pipeline, self._frames, lambda: self.rosters.current,
-                             lambda: self.gatekeeper.demand, self.inbox)
+                             lambda: self.gatekeeper.demand, self.inbox, self.kiosk.look if self.kiosk else None)
         for name, body in (("vision", self.vision.body), ("gallery", self.rosters.follow), ("camera", self.keeper)):
             self._workers[name] = Worker(name, body, self.clock)
             self._workers[name].start()
         for event in self.panel.initial():
             self.inbox.put(event)
+        if self.kiosk is not None:
+            self.kiosk.start()
         self._ready_s = self.clock.mono() - self._begun_mono
         notify("READY=1", "STATUS=ready")
 
@@ -150,6 +157,8 @@ class Terminal:
             worker.stopping.set()
         for worker in self._workers.values():
             worker.stop()
+        if self.kiosk is not None:
+            self.kiosk.close()
         if self.panel is not None:
             self.panel.close()
         if self._people is not None:
@@ -165,6 +174,17 @@ class Terminal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+    def _kiosk(self) -> KioskDesk | None:
+        if not self.config.kiosk.enabled:
+            return None
+        from device.kiosk.desk import KioskDesk
+
+        return KioskDesk(self.config, self.clock, lambda: self.gatekeeper.state, lambda: self.gatekeeper.turned_mono,
+                         self.inbox.offer, self._person)
+
+    def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
+        return tuple(others) if self.kiosk is None else (*others, self.kiosk.screen)
 
     # --- start --------------------------------------------------------------------------------------
 

@@ -102,7 +102,21 @@ class ScreenConfig:
     """What the visitor sees."""
 
     language: str = _key("of texts and voice", "en", choices=("en", "zh"))
-    show_name: bool = _key("whether an admitted person's name is shown", False)
+    names: str = _key("an admitted person's name on the screen", "hidden", choices=("hidden", "masked", "full"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KioskConfig:
+    """The screen at the door: a page for a browser on this machine."""
+
+    enabled: bool = _key("whether the page is served, on loopback only", False)
+    port: int = _key("of the page; 0 = any free one", 8730, least=0, most=65_535)
+    card: bool = _key("whether the page offers the card as another way in", False)
+    pin: bool = _key("whether it offers number and PIN", True)
+    qr: bool = _key("whether it offers a pass as QR code", False)
+    purpose: str = _key("privacy notice: what faces are used for", "")
+    retention: str = _key("privacy notice: how long they are kept", "")
+    contact: str = _key("privacy notice: whom to ask", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +128,7 @@ class Config:
     camera: CameraConfig = CameraConfig()
     face: FaceConfig = FaceConfig()
     screen: ScreenConfig = ScreenConfig()
+    kiosk: KioskConfig = KioskConfig()
 
 
 def read_config(path: Path) -> Config:

@@ -15,6 +15,8 @@ from device.clock import Clock, ClockQuality
 from device.door.machine import step
 from device.door.policy import claim_from, decide
 from device.door.types import (
+    Claim,
+    CredentialShown,
     Decided,
     Decision,
     DoorInput,
@@ -78,21 +80,25 @@ class Vigilance:
 
 
 class Gatekeeper:
-    """One door. `turn` is called in a loop by the thread that owns it."""
+    """One door. `turn` is called in a loop by the thread that owns it; `turned_mono` says when it was last."""
 
     def __init__(self, inbox: Inbox, roster: Callable[[], Roster], person: Callable[[str], Person | None], lock: Lock,
                  signal: Callable[[str], None], journal: JournalKeeper, timing: Timing, clock: Clock,
                  clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = (),
-                 vigilance: Vigilance | None = None) -> None:
+                 vigilance: Vigilance | None = None,
+                 claim_of: Callable[[CredentialShown, Now], Claim] | None = None) -> None:
+        """claim_of  who a credential says somebody is; None where the terminal reads none"""
         self._inbox, self._roster, self._person = inbox, roster, person
         self._lock, self._signal, self._journal = lock, signal, journal
         self._timing, self._clock, self._clock_quality = timing, clock, clock_quality
         self._observers = observers
         self._vigilance = vigilance or Vigilance()
+        self._claim_of = claim_of
         self._vigilant_until = float("-inf")
         self._asked = Demand()
         self._memory = Memory()
         self.state = DoorState()
+        self.turned_mono = clock.mono()
 
     @property
     def demand(self) -> Demand:
@@ -104,11 +110,14 @@ class Gatekeeper:
 
     def turn(self, timeout_s: float = TICK_S) -> None:
         """Handle one arrival, or let time pass when none comes."""
+        self.turned_mono = self._clock.mono()
         arrival = self._inbox.take(timeout_s)
         if arrival is None:
             self.handle(Tick(self._clock.mono()))
         elif isinstance(arrival, Sighting):
             self._sighted(arrival)
+        elif isinstance(arrival, CredentialShown):
+            self._shown(arrival)
         elif isinstance(arrival, NewEntry):
             self._journal.append(arrival)
         else:
@@ -135,17 +144,30 @@ class Gatekeeper:
             for observer in self._observers:
                 observer.awaited(sighting)
             return
-        now = Now(self._clock.now(), self._clock.mono(), self._clock_quality())
+        decision = self._decide(claim, self._now())
+        if sighting.outcome is Outcome.ATTACK and decision.alarms:
+            self._vigilant_until = self._clock.mono() + self._vigilance.high_s
+
+    def _shown(self, shown: CredentialShown) -> None:
+        if self._claim_of is None:
+            log.warning("a %s was shown; this terminal reads none", shown.method.value)
+            return
+        now = self._now()
+        self._decide(self._claim_of(shown, now), now)
+
+    def _now(self) -> Now:
+        return Now(self._clock.now(), self._clock.mono(), self._clock_quality())
+
+    def _decide(self, claim: Claim, now: Now) -> Decision:
+        """Ask the policy about a claim, and act on the answer."""
         person = None if claim.person_id is None else self._person(claim.person_id)
         decision, self._memory = decide(claim, person, self._roster().rules, self._memory, now)
         self._asked = decision.demand or Demand()
-        if sighting.outcome is Outcome.ATTACK and decision.alarms:
-            self._vigilant_until = now.mono + self._vigilance.high_s
         self.handle(Decided(decision, now.mono))
-        if decision.is_repeat:
-            return
-        for observer in self._observers:
-            observer.decided(decision, now)
+        if not decision.is_repeat:
+            for observer in self._observers:
+                observer.decided(decision, now)
+        return decision
 
     def _perform(self, effect: Effect) -> bool:
         """Carry out one effect; false where it had to be written and could not be."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import queue
 
-from device.door.types import DoorInput, Tick
+from device.door.types import CredentialShown, DoorInput, Tick
 from device.sighting import Sighting
 from device.store.records import NewEntry
 
-Arrival = Sighting | DoorInput | NewEntry
+Arrival = Sighting | CredentialShown | DoorInput | NewEntry
 
 SIGHTINGS_MAY_WAIT = 32
 FACTS_MAY_WAIT = 4096
@@ -36,6 +36,13 @@ class Inbox:
     def put(self, fact: Arrival) -> None:
         """Put a fact; waits while 4 096 others do, which only a door thread that has died lets come about."""
         self._queue.put(fact)
+
+    def offer(self, fact: Arrival) -> bool:
+        """Put a fact that may be refused; False where many wait already."""
+        if self._queue.qsize() >= SIGHTINGS_MAY_WAIT:
+            return False
+        self.put(fact)
+        return True
 
     def note(self, new: NewEntry) -> None:
         """Have something written into the journal, which only the door thread does."""

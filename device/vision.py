@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from device.face.pipeline import Pipeline
+from device.face.types import Box
 from device.frame import Frame
 from device.inbox import Inbox
 from device.roster import Roster
@@ -12,15 +13,19 @@ from device.sighting import Demand
 from device.threads import Latest, Worker
 
 WAIT_S = 0.5
+Onlooker = Callable[[Frame, Sequence[Box]], None]
 
 
 class Vision:
-    """Body of the vision thread. `frames` counts what was looked at."""
+    """Body of the vision thread. `frames` counts what was looked at.
+
+    onlooker  gets each frame with the faces found in it, for the screen; it must not wait
+    """
 
     def __init__(self, pipeline: Pipeline, camera: Latest[Frame], roster: Callable[[], Roster],
-                 demand: Callable[[], Demand], inbox: Inbox) -> None:
+                 demand: Callable[[], Demand], inbox: Inbox, onlooker: Onlooker | None = None) -> None:
         self._pipeline, self._camera, self._inbox = pipeline, camera, inbox
-        self._roster, self._demand = roster, demand
+        self._roster, self._demand, self._onlooker = roster, demand, onlooker
         self.frames = 0
         self.last_mono = 0.0
 
@@ -35,5 +40,7 @@ class Vision:
         roster = self._roster()
         for sighting in self._pipeline.look(frame, roster.gallery, roster.threshold, self._demand()):
             self._inbox.see(sighting)
+        if self._onlooker is not None:
+            self._onlooker(frame, self._pipeline.faces)
         self.frames += 1
         self.last_mono = frame.mono

@@ -74,7 +74,7 @@ def test_every_dependency_has_a_reason_in_the_readme() -> None:
 
 def test_the_example_in_the_readme_has_the_lines_that_the_show_prints() -> None:
     since = r".* frames, \d+ ms from the first usable frame to the "
-    patterns = (r"hub: API at .*", r"rehearsal: .*", r"ready after [\d.]+ s: .*", r"-- .*",
+    patterns = (r"hub: API at .*", r"rehearsal: .*", r"screen: .*", r"ready after [\d.]+ s: .*", r"-- .*",
                 rf"REFUSED   {since}decision", rf"RELEASED  {since}relay",
                 r"          (relay|lamp|buzzer|enrolled|removed|asked:) .*")
     for line in (FIGURES / "rehearsal.txt").read_text(encoding="utf-8").splitlines():

@@ -17,6 +17,12 @@ from device.errors import UsageError
 from device.store.places import places
 
 TRY_STATE = Path("state")
+TRIED: dict[str, Any] = {
+    "door": {"lock": "strike"},
+    "kiosk": {"enabled": True, "port": 0, "purpose": "To try the door", "retention": "Until you remove yourself",
+              "contact": "Whoever runs this command"},
+}
+"""The configuration of a terminal that is only tried out."""
 
 
 def add_parser(commands: Any) -> None:
@@ -64,6 +70,8 @@ def serve(config: Config, is_try: bool = False) -> int:
         status = terminal.status()
         say(f"{status.door_id}: ready after {status.ready_s:.1f} s, {status.people} people, {status.templates} "
             f"templates, {status.model_id}; liveness {status.liveness}")
+        if terminal.kiosk is not None:
+            say(f"screen: {terminal.kiosk.address}")
         if is_try and not status.templates:
             say(f"nobody is enrolled; in another terminal: DOOR_STATE={places().root} "
                 f"{Path(sys.argv[0])} enrol NAME PHOTO")
@@ -73,7 +81,7 @@ def serve(config: Config, is_try: bool = False) -> int:
 
 def _config(arguments: argparse.Namespace) -> Config:
     if arguments.config is None and arguments.is_try:
-        return parse_config({"door": {"lock": "strike"}}, "the built-in configuration")
+        return parse_config(TRIED, "the built-in configuration")
     return read_config(arguments.config or DEFAULT_PATH)
 
 

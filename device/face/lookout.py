@@ -16,7 +16,7 @@ from device.face.models import Models
 from device.face.motion import Motion
 from device.face.stages import StageTimes
 from device.face.track import Track, Tracker
-from device.face.types import Face
+from device.face.types import Box, Face
 from device.frame import Frame, Pixels
 
 
@@ -58,6 +58,11 @@ class Lookout:
     def is_idle(self) -> bool:
         """Whether nothing moves and nobody is there: the camera may rest."""
         return not self.tracker.tracks and self._seen_mono - self._moved_mono > self._cadence.linger_s
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Of the faces that were seen in the newest frame."""
+        return tuple(track.face.box for track in self.tracker.tracks if track.is_seen)
 
     def see(self, frame: Frame, times: StageTimes | None = None) -> list[Track]:
         """The tracks whose faces are seen in this frame, landmarks and all."""

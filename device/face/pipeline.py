@@ -30,7 +30,7 @@ from device.face.quality import DOOR, Inspector
 from device.face.stages import StageTimes
 from device.face.threshold import Threshold
 from device.face.track import Track
-from device.face.types import Floats, Quality
+from device.face.types import Box, Floats, Quality
 from device.face.zone import Zone
 from device.frame import Frame, Pixels
 from device.sighting import Demand, Hint, Outcome, Sighting
@@ -98,6 +98,11 @@ class Pipeline:
     def is_idle(self) -> bool:
         """Whether nothing moves and nobody is there."""
         return self._lookout.is_idle
+
+    @property
+    def faces(self) -> tuple[Box, ...]:
+        """Where the newest frame's faces are."""
+        return self._lookout.boxes
 
     def measure(self) -> StageTimes:
         """Time the stages from now on; the times are the caller's to read between frames."""

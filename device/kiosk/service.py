@@ -52,6 +52,6 @@ def _listen(port: int) -> socket.socket:
         found.bind((HOST, port))
     except OSError as error:
         found.close()
-        raise HardwareMissing(f"the kiosk cannot listen on {HOST}:{port} ({error.strerror}): set kiosk.port") from None
+        raise HardwareMissing(f"the kiosk cannot have port {port} ({error.strerror}): set kiosk.port") from None
     found.listen(64)
     return found

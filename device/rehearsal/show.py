@@ -120,6 +120,8 @@ class Show:
             status = terminal.status()
             say(f"ready after {status.ready_s:.1f} s: {status.model_id}, {self.config.door.lock}; liveness "
                 f"{status.liveness}")
+            if terminal.kiosk is not None:
+                say(f"screen: {terminal.kiosk.address}")
             director = Worker("director", lambda worker: self._direct(worker, seconds), self.clock)
             director.start()
             terminal.run(until=lambda: not director.is_alive())

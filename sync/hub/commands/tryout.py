@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from device.commands.console import say
-from device.commands.run import TRY_STATE, add_rehearsal_options, has_camera, seconds_of, serve
+from device.commands.run import TRIED, TRY_STATE, add_rehearsal_options, has_camera, seconds_of, serve
 from device.config import parse_config
 
 
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     seconds = seconds_of(arguments)
     os.environ.setdefault("GPIOZERO_PIN_FACTORY", "mock")
-    config = parse_config({"door": {"lock": "strike"}}, "the built-in configuration")
+    config = parse_config(TRIED, "the built-in configuration")
     if seconds is not None or arguments.rehearsal or not has_camera():
         return try_out(config, seconds, say)
     root: Path = arguments.state or TRY_STATE

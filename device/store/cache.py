@@ -20,6 +20,7 @@ from device.errors import SealBroken, StoreError
 from device.store import body, schema
 from device.store.records import AccessRule, Credential, Method, Person, Schedule, Template
 from device.store.seal import Key, Sealer
+from device.store.slots import SlotSealer
 from device.store.sqlite import Damaged, open_to_read, reporting
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class TemplateChanges:
 class CacheReader:
     """Read-only view of gallery.db. Owned by one thread; other threads open their own."""
 
-    def __init__(self, path: Path, db: Database, sealer: Sealer) -> None:
-        self._path, self._db, self._sealer = path, db, sealer
+    def __init__(self, path: Path, db: Database, sealer: Sealer, slots: SlotSealer) -> None:
+        self._path, self._db, self._sealer, self._slots = path, db, sealer, slots
         self._inode = path.stat().st_ino
 
     @classmethod
@@ -89,7 +90,8 @@ class CacheReader:
             sealer = Sealer(key)
             with reporting(path):
                 check_key(db, sealer, path)
-            return cls(path, db, sealer)
+                slots = open_slots(db, key, path)
+            return cls(path, db, sealer, slots)
         except BaseException:
             db.conn.close()
             raise
@@ -159,7 +161,7 @@ class CacheReader:
         found = []
         for template_id, _, model_id, sealed in rows:
             try:
-                text = self._sealer.unseal(sealed, "template", template_id, person_id, model_id)
+                text = self._unseal(sealed, "template", template_id, person_id, model_id)
                 scale, quality, at = TEMPLATE_HEAD.unpack_from(text)
                 found.append(Template(template_id, person_id, model_id, text[TEMPLATE_HEAD.size:], scale, quality,
                                       datetime.fromtimestamp(at, timezone.utc)))
@@ -215,11 +217,20 @@ class CacheReader:
 
     def _open(self, shape: type[T], sealed: bytes, kind: str, key: str) -> T:
         try:
-            return body.decode(shape, self._sealer.unseal(sealed, kind, key))
+            return body.decode(shape, self._unseal(sealed, kind, key))
         except SealBroken:
             raise
         except ValueError:
             raise SealBroken(f"the sealed {kind} {key} holds something else") from None
+
+    def _unseal(self, sealed: bytes, kind: str, key: str, *more: str) -> bytes:
+        """The body; where the writer has renewed the record's slot meanwhile, under its new key."""
+        try:
+            return self._slots.unseal(sealed, kind, key, *more)
+        except SealBroken:
+            if not self._slots.follow(self._db):
+                raise
+            return self._slots.unseal(sealed, kind, key, *more)
 
     def _sound(self, shape: type[T], rows: Sequence[Any], kind: str) -> Iterator[T]:
         for key, sealed in rows:
@@ -230,7 +241,8 @@ class CacheReader:
 
     def _columns(self, generation: int, model_id: str, where: str, values: Sequence[Any]) -> Columns:
         sql = f"SELECT template_id, person_id, sealed FROM templates WHERE {where}"  # noqa: S608  (constants)
-        loading = _Loading(self._sealer, model_id)
+        self._slots.follow(self._db)
+        loading = _Loading(self._slots, model_id)
         rows = self._db.conn.execute(sql, values)
         while part := rows.fetchmany(SLICE):
             loading.take(part)
@@ -243,8 +255,8 @@ class CacheReader:
 class _Loading:
     """Unseals rows into columns, slice by slice, so that never more than a slice lies about as small objects."""
 
-    def __init__(self, sealer: Sealer, model_id: str) -> None:
-        self._sealer, self._model_id = sealer, model_id
+    def __init__(self, slots: SlotSealer, model_id: str) -> None:
+        self._slots, self._model_id = slots, model_id
         self._width = 0
         self._template_ids: list[str] = []
         self._person_ids: list[str] = []
@@ -253,7 +265,7 @@ class _Loading:
 
     def take(self, rows: Sequence[tuple[Any, Any, Any]]) -> None:
         texts = []
-        for row, text in zip(rows, self._sealer.unseal_rows(rows, "template", self._model_id), strict=True):
+        for row, text in zip(rows, self._slots.unseal_rows(rows, "template", self._model_id), strict=True):
             if text is None or (len(text) != self._width and not self._is_first(text)):
                 self._rejected.append(str(row[0]))
                 continue
@@ -296,3 +308,11 @@ def check_key(db: Database, sealer: Sealer, path: Path) -> None:
                          "the file away and enrol again") from None
 
 
+def open_slots(db: Database, key: Key, path: Path) -> SlotSealer:
+    """The sealer of the file's records; Damaged where its salts are missing."""
+    slots = SlotSealer(key)
+    try:
+        slots.follow(db)
+    except SealBroken as error:
+        raise Damaged(f"{path}: {error}") from None
+    return slots

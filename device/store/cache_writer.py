@@ -21,9 +21,11 @@ from device.clock import Clock
 from device.errors import EnrolmentRefused, StoreError
 from device.store import body, schema
 from device.store.ballast import Ballast
-from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key
+from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key, open_slots
+from device.store.erasure import Erasure
 from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
+from device.store.slots import SlotSealer, fresh_salts
 from device.store.sqlite import (
     Damaged,
     DiskFull,
@@ -50,12 +52,17 @@ class CacheWriter(CacheReader):
                        be filled anew by the hub or by enrolling
     erases_at_once     whether each transaction that removes something ends with `erase`; one that applies many pages
                        turns it off and erases when it is through
+    is_all_synced      whether streams hold every record, so that the records of a slot are found by them; set by
+                       whoever has made sure of it
     """
 
-    def __init__(self, path: Path, db: Database, sealer: Sealer, clock: Clock, lock: WriterLock) -> None:
-        super().__init__(path, db, sealer)
+    def __init__(self, path: Path, db: Database, sealer: Sealer, slots: SlotSealer, clock: Clock,
+                 lock: WriterLock) -> None:
+        super().__init__(path, db, sealer, slots)
+        self._erasure = Erasure(db, slots)
         self.set_aside: Path | None = None
         self.erases_at_once = True
+        self.is_all_synced = False
         self._clock, self._lock = clock, lock
         self._writing = 0  # generation of the transaction that is open, 0 for none
         self._widths: dict[str, int] = {}
@@ -96,7 +103,8 @@ class CacheWriter(CacheReader):
             with reporting(path):
                 schema.migrate(db, schema.gallery, lambda fresh: _begin(fresh, sealer))
                 check_key(db, sealer, path)
-            return cls(path, db, sealer, clock, lock)
+                slots = open_slots(db, key, path)
+            return cls(path, db, sealer, slots, clock, lock)
         except BaseException:
             db.conn.close()
             raise
@@ -139,7 +147,7 @@ class CacheWriter(CacheReader):
         """Add or replace a person. Without consent in the new record, the person's templates go."""
         _check_id(person.person_id, "person")
         with self.together() as generation:
-            sealed = self._sealer.seal(body.encode(person), "person", person.person_id)
+            sealed = self._slots.seal(body.encode(person), "person", person.person_id)
             is_named = bool(person.consent and person.consent.consent_id and person.consent.text_version)
             self._put("people", ("person_id", "sealed", "generation", "is_consented"),
                       (person.person_id, sealed, generation, int(is_named)))
@@ -158,8 +166,8 @@ class CacheWriter(CacheReader):
             self._check_consent(template.person_id)
             self._check_width(template)
             text = TEMPLATE_HEAD.pack(template.scale, template.quality, template.created_at.timestamp())
-            sealed = self._sealer.seal(text + template.vector, "template", template.template_id, template.person_id,
-                                       template.model_id)
+            sealed = self._slots.seal(text + template.vector, "template", template.template_id, template.person_id,
+                                      template.model_id)
             self._put("templates", ("template_id", "person_id", "model_id", "sealed", "generation"),
                       (template.template_id, template.person_id, template.model_id, sealed, generation))
             self._undrop("template", template.template_id)
@@ -171,7 +179,7 @@ class CacheWriter(CacheReader):
         with self.together() as generation:
             if self.person(credential.person_id) is None:
                 raise EnrolmentRefused(f"person {credential.person_id} is not known: add the person first")
-            sealed = self._sealer.seal(body.encode(credential), "credential", credential.credential_id)
+            sealed = self._slots.seal(body.encode(credential), "credential", credential.credential_id)
             finder = self._sealer.finder(credential.method.value.encode(), credential.secret)
             columns = ("credential_id", "person_id", "method", "finder", "sealed", "generation")
             self._put("credentials", columns, (credential.credential_id, credential.person_id,
@@ -189,7 +197,7 @@ class CacheWriter(CacheReader):
         _check_id(kind, "record")
         _check_id(key, kind)
         with self.together() as generation:
-            sealed = self._sealer.seal(body.encode(record), kind, key)
+            sealed = self._slots.seal(body.encode(record), kind, key)
             self._put("records", ("kind", "key", "sealed", "generation"), (kind, key, sealed, generation))
             self._undrop(kind, key)
 
@@ -231,12 +239,13 @@ class CacheWriter(CacheReader):
         """Rid the files of the bytes of whatever was removed; false where a reader or a full disk is in the way: then
         call it again.
 
-        The database is written anew. `secure_delete` alone is not enough: it clears the row, but not the copies that
-        SQLite leaves in a page's unused part when it moved rows between pages earlier. 100 000 people: about 1 s.
+        `secure_delete` alone is not enough: it clears the row, but not the copies that SQLite leaves in a page's
+        unused part when it moved rows between pages earlier. So the slots of what was removed are sealed anew
+        (`store.slots`), or, where there are many, the whole file is written anew: for 100 000 people about 1 s.
         """
         try:
             with reporting(self._path):
-                self._vacuum()
+                self._renew()
                 is_done = not self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 if is_done:
                     self._db.execute("UPDATE state SET is_erasure_due = 0")
@@ -253,6 +262,16 @@ class CacheWriter(CacheReader):
     def refill(self) -> None:
         """Hold it back again where the disk has plenty. Call it now and then."""
         self._ballast.fill()
+
+    def _renew(self) -> None:
+        slots = self._erasure.due()
+        if slots and self.is_all_synced and self._erasure.is_small(slots):
+            with self._db.atomic():
+                self._erasure.renew(slots)
+            self._slots.follow(self._db)
+        elif slots:
+            self._vacuum()
+            self._erasure.forgive()
 
     def _vacuum(self) -> None:
         # The copy that VACUUM makes lies in a file: in memory it took the gallery's size, 107 MB for 100 000 people.
@@ -292,7 +311,7 @@ class CacheWriter(CacheReader):
             if rows:
                 self._db.execute(f"DELETE FROM {table} WHERE {where}", values)  # noqa: S608
                 self._forget_old_drops()
-                self._db.execute("UPDATE state SET is_erasure_due = 1")
+                self._erasure.owe((kind, row[0]) for row in rows)
             return len(rows)
 
     def _put_drop(self, kind: str, key: str, generation: int) -> None:
@@ -355,6 +374,7 @@ def _begin(db: Database, sealer: Sealer) -> None:
     start = secrets.randbits(31) << 20  # far from any other file's: see `CacheReader.generation`
     db.execute("INSERT INTO state (id, generation, drops_from) VALUES (1, ?, ?)", [start, start])
     db.execute("INSERT INTO meta (name, value) VALUES ('key_check', ?)", [sealer.seal(b"door", *KEY_CHECK)])
+    db.execute("INSERT INTO slots (id, version, salts) VALUES (1, 1, ?)", [fresh_salts()])
 
 
 def prepare_gallery(path: Path, key: Key, clock: Clock) -> Path | None:

@@ -132,6 +132,14 @@ def _synced(db: Database) -> None:
         CREATE TABLE signs (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT""")
 
 
+def _slots(db: Database) -> None:
+    """slots: the salts of `store.slots`, counted up with each change; erasures: slots that are to be renewed."""
+    _run(db, """
+        CREATE TABLE slots (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, salts BLOB NOT NULL)
+            STRICT;;
+        CREATE TABLE erasures (slot INTEGER PRIMARY KEY) STRICT""")
+
+
 def _entries(db: Database) -> None:
     """Append-only, held to it by triggers: an entry continues the chain, is never changed, and goes only from the
     old end, after the anchor has taken over the hash of the newest entry that goes."""
@@ -169,4 +177,5 @@ def _entries(db: Database) -> None:
 
 gallery(name="0001_people")(_people)
 gallery(name="0002_synced")(_synced)
+gallery(name="0003_slots")(_slots)
 journal(name="0001_entries")(_entries)

@@ -3,8 +3,8 @@
 AES-256-GCM-SIV (RFC 8452) with random nonces: a nonce that came twice would reveal only that two equal plaintexts
 are equal, where plain GCM would lose its key stream; a card's random source right after boot is not always good.
 Associated data bind a sealed body to the kind of record and to its ids, so that a body moved to another row, or a
-row whose ids were altered, does not open. Used by `store.cache`; door-syncd and `credentials` derive their own
-keys from the same `Key`.
+row whose ids were altered, does not open. Records of people are sealed by `store.slots`, which can destroy keys;
+door-syncd and `credentials` derive their own from the same `Key`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from device.errors import SealBroken
 from device.store.places import Places
@@ -78,21 +78,6 @@ class Sealer:
         except (InvalidTag, ValueError, TypeError):
             raise SealBroken(f"the sealed {' '.join(bound)} does not open: altered, or sealed under another "
                              "key") from None
-
-    def unseal_rows(self, rows: Sequence[tuple[Any, Any, Any]], kind: str, last: str) -> list[bytes | None]:
-        """The bodies of many rows (id, id, sealed) bound to `kind`, both ids and `last`; None for each that does not
-        open. The loop that decides how fast a terminal starts: `bind` is written out and nothing is looked up."""
-        from cryptography.exceptions import InvalidTag
-
-        decrypt, before, after = self.cipher.decrypt, f"{kind}\0", f"\0{last}"
-        bodies: list[bytes | None] = []
-        for first, second, sealed in rows:
-            try:
-                bodies.append(decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:],
-                                      f"{before}{first}\0{second}{after}".encode()))
-            except (InvalidTag, ValueError, TypeError):
-                bodies.append(None)
-        return bodies
 
     def finder(self, *parts: bytes) -> bytes:
         """16 bytes by which a secret is found again without being stored: a keyed hash (HMAC-SHA256)."""

@@ -82,7 +82,7 @@ class Staging:
         with self._writer.quietly():
             emptied = self._empty(stream, drops) if len(drops) <= _FEW else self._empty_many(stream, drops)
             if emptied:
-                self._db.execute("UPDATE state SET is_erasure_due = 1")
+                self._writer._erasure.owe((drop.kind, drop.key) for drop in drops)
 
     def buckets(self, stream: str) -> Iterator[tuple[int, list[bytes]]]:
         """(bucket, leaves) of what is staged."""

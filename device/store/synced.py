@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from device.errors import SealBroken
 from device.store import body
 from device.store.cache_writer import CacheWriter, _check_id
 from device.store.records import Person
-from device.store.seal import NONCE_BYTES, TAG_BYTES, bind
+from device.store.seal import NONCE_BYTES, TAG_BYTES
+from device.store.slots import PER_SLOT, bucket_of
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +65,11 @@ class Dropped(NamedTuple):
 
 
 class SyncedRecords:
-    """A `CacheWriter` seen by streams. Owned by the writer's thread.
+    """A `CacheWriter` seen by streams. Owned by the writer's thread."""
 
-    bucket_of  which bucket of the digest a record (kind, key) falls into
-    """
-
-    def __init__(self, writer: CacheWriter, bucket_of: Callable[[str, str], int]) -> None:
-        self._writer, self._db, self._sealer = writer, writer._db, writer._sealer
+    def __init__(self, writer: CacheWriter) -> None:
+        self._writer, self._db, self._sealer, self._slots = writer, writer._db, writer._sealer, writer._slots
         self._conn: Any = writer._db.conn
-        self._bucket_of = bucket_of
 
     # --- what the streams hold -------------------------------------------------------------------------------
 
@@ -153,13 +150,14 @@ class SyncedRecords:
         strays = []
         for kind, (table, key) in TABLES.items():
             rows = self.rows(f"SELECT {key} FROM {table}")
-            strays += [Dropped(kind, row[0], self._bucket_of(kind, row[0]), 0) for row in rows]
-        strays += [Dropped(row[0], row[1], self._bucket_of(row[0], row[1]), 0)
+            strays += [Dropped(kind, row[0], bucket_of(kind, row[0]), 0) for row in rows]
+        strays += [Dropped(row[0], row[1], bucket_of(row[0], row[1]), 0)
                    for row in self.rows("SELECT kind, key FROM records")]
         unheld = self.unheld(strays)
         if unheld:
             with self._writer.together() as generation:
                 self.drop_living(unheld, generation)
+        self._writer.is_all_synced = True
         return len(unheld)
 
     # --- health ----------------------------------------------------------------------------------------------
@@ -211,7 +209,7 @@ class SyncedRecords:
                 table, key = TABLES[kind]
                 rows = self._conn.execute(f"SELECT {key} FROM {table} WHERE person_id = ?",
                                           (person.key,)).fetchall()
-                found += [Dropped(kind, row[0], self._bucket_of(kind, row[0]), person.seq) for row in rows]
+                found += [Dropped(kind, row[0], bucket_of(kind, row[0]), person.seq) for row in rows]
         return found
 
     def unheld(self, drops: Sequence[Dropped], besides: str = "") -> list[tuple[str, str]]:
@@ -228,15 +226,16 @@ class SyncedRecords:
         persons = [Dropped(kind, key, 0, 0) for kind, key in records if kind == "person"]
         for kind, key in {*records, *((drop.kind, drop.key) for drop in self._dependants(persons))}:
             by_kind.setdefault(kind, []).append(key)
-        is_any = False
+        gone: list[tuple[str, str]] = []
         # Persons last: their templates and credentials would go with them and leave no word for readers.
         for kind in sorted(by_kind, key=lambda kind: kind == "person"):
-            is_any = self._drop_kind(kind, by_kind[kind], generation) or is_any
-        if is_any:
+            gone += [(kind, key) for key in self._drop_kind(kind, by_kind[kind], generation)]
+        if gone:
             self._writer._forget_old_drops()
-            self._db.execute("UPDATE state SET is_erasure_due = 1")
+            self._writer._erasure.owe(gone)
 
-    def _drop_kind(self, kind: str, keys: Sequence[str], generation: int) -> bool:
+    def _drop_kind(self, kind: str, keys: Sequence[str], generation: int) -> list[str]:
+        """Those that were there."""
         table, column = TABLES.get(kind, ("records", "key"))
         where = f"{column} = ?" if kind in TABLES else "key = ? AND kind = ?"
         more = () if kind in TABLES else (kind,)
@@ -245,7 +244,7 @@ class SyncedRecords:
         self._many("INSERT OR REPLACE INTO drops (kind, key, generation) VALUES (?, ?, ?)",
                    [(kind, key, generation) for key in there])
         self._many(f"DELETE FROM {table} WHERE {where}", [(key, *more) for key in there])
-        return bool(there)
+        return there
 
     def _put_living(self, records: Sequence[Told], generation: int) -> list[Told]:
         """Store what may be stored; it."""
@@ -275,7 +274,7 @@ class SyncedRecords:
         """Remove the templates of a person who no longer consents."""
         rows = self._all("SELECT template_id FROM templates WHERE person_id = ?", [person_id])
         self._many("DELETE FROM synced WHERE bucket = ? AND kind = 'template' AND key = ?",
-                   [(self._bucket_of("template", row[0]), row[0]) for row in rows])
+                   [(bucket_of("template", row[0]), row[0]) for row in rows])
         self.drop_living([("template", row[0]) for row in rows], generation)
 
     def _allowed_templates(self, templates: Sequence[Told]) -> list[Told]:
@@ -318,7 +317,7 @@ class SyncedRecords:
 
     def _is_consented(self, person_id: str, sealed: bytes) -> bool:
         try:
-            person = body.decode(Person, self._sealer.unseal(sealed, "person", person_id))
+            person = body.decode(Person, self._slots.unseal(sealed, "person", person_id))
         except (SealBroken, ValueError):
             return False
         return bool(person.consent and person.consent.consent_id and person.consent.text_version)
@@ -326,7 +325,7 @@ class SyncedRecords:
     def seal_all(self, records: Sequence[Told]) -> list[bytes]:
         """The bodies as they are kept."""
         # The loop that decides how fast a snapshot is taken in: random bytes are fetched once, nothing is looked up.
-        encrypt, random = self._sealer.cipher.encrypt, secrets.token_bytes(NONCE_BYTES * len(records))
+        cipher, random = self._slots.cipher, secrets.token_bytes(NONCE_BYTES * len(records))
         sealed = []
         for i, told in enumerate(records):
             nonce = random[i * NONCE_BYTES:(i + 1) * NONCE_BYTES]
@@ -334,7 +333,7 @@ class SyncedRecords:
                 bound = f"template\0{told.key}\0{told.person_id}\0{told.model_id}".encode()
             else:
                 bound = f"{told.kind}\0{told.key}".encode()
-            sealed.append(nonce + encrypt(nonce, told.plain, bound))
+            sealed.append(nonce + cipher(told.bucket // PER_SLOT).encrypt(nonce, told.plain, bound))
         return sealed
 
     def finder(self, told: Told) -> bytes | None:
@@ -348,10 +347,10 @@ class SyncedRecords:
             for part in _slices(self.rows(sql)):
                 for row in part:
                     try:
-                        self._sealer.cipher.decrypt(row[-1][:NONCE_BYTES], row[-1][NONCE_BYTES:], bind(*row[1:-1]))
+                        self._slots.unseal(row[-1], *row[1:-1])
                     except Exception:  # whatever a rotten row makes of it, it does not open
                         key = row[2]
-                        found.append(Dropped(row[0], key, self._bucket_of(row[0], key), 0))
+                        found.append(Dropped(row[0], key, bucket_of(row[0], key), 0))
             log.debug("checked %s", kind)
         return found
 

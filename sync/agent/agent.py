@@ -41,7 +41,6 @@ from sync.agent.streams import Streams
 from sync.agent.upstream import Upstream
 from sync.wire import topics
 from sync.wire.codec import decode, encode
-from sync.wire.digest import bucket_of
 from sync.wire.messages import (
     Acked,
     AnyMessage,
@@ -83,7 +82,7 @@ class Agent:
         self._session = session
         writer.erases_at_once = False
         terminal_id, hub_key = config.terminal_id, config.hub_sealing
-        self.records = SyncedRecords(writer, bucket_of)
+        self.records = SyncedRecords(writer)
         self._prepare()
         self.handover, self.receipts = Handover(writer), Receipts(writer)
         staging = Staging(writer, self.records)

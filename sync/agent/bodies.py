@@ -17,9 +17,10 @@ import msgspec
 from device.store import body
 from device.store.cache import TEMPLATE_HEAD
 from device.store.records import AccessRule, Credential, Schedule
+from device.store.slots import bucket_of
 from device.store.synced import Dropped, Told
 from device.store.trust import MessageRefused
-from sync.wire.digest import bucket_of, placed
+from sync.wire.digest import placed
 from sync.wire.messages import Change, PageBody, TemplateColumns
 from sync.wire.templates import rows
 

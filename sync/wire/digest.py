@@ -13,7 +13,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-BUCKETS = 4096
+from device.store.slots import BUCKETS, bucket_of
+
 RANGES = 64
 _PER_RANGE = BUCKETS // RANGES
 _EMPTY = b"\0" * 32
@@ -41,15 +42,9 @@ class Leaf:
 def placed(kind: str, key: str, version: int, body: bytes) -> tuple[int, bytes]:
     """(bucket, hash) of a leaf, as `Leaf` has them but in a fifth of the time: snapshots are full of them."""
     name = key.encode()
-    leaf, named = _prefixes(kind, len(name))
+    leaf = _prefix(kind, len(name))
     told = b"".join((leaf, name, _VERSION, version.to_bytes(8, "big"), _HASH, hashlib.sha256(body).digest()))
-    bucket = int.from_bytes(hashlib.sha256(named + name).digest()[:2], "big") >> 4
-    return bucket, hashlib.sha256(told).digest()
-
-
-def bucket_of(kind: str, key: str) -> int:
-    """Which of the 4 096 buckets a record falls into."""
-    return int.from_bytes(_hash(b"name", kind.encode(), key.encode())[:2], "big") >> 4
+    return bucket_of(kind, key), hashlib.sha256(told).digest()
 
 
 def body_hash(body: bytes) -> bytes:
@@ -118,11 +113,10 @@ def differing_ranges(ours: Iterable[bytes], theirs: Iterable[bytes]) -> list[int
 
 
 @functools.cache
-def _prefixes(kind: str, length: int) -> tuple[bytes, bytes]:
-    """What comes before a key of this length in the hashes of its leaf and of its name; see `_hash`."""
+def _prefix(kind: str, length: int) -> bytes:
+    """What comes before a key of this length in the hash of its leaf; see `_hash`."""
     named = kind.encode()
-    rest = len(named).to_bytes(4, "big") + named + length.to_bytes(4, "big")
-    return _TAG + b"leaf" + rest, _TAG + b"name" + rest
+    return _TAG + b"leaf" + len(named).to_bytes(4, "big") + named + length.to_bytes(4, "big")
 
 
 def _hash(tag: bytes, *parts: bytes) -> bytes:

@@ -291,6 +291,7 @@ class Terminal:
         self._degrade("hub_silent", self.desk.is_stale)
         if journal is not None and journal.journal_id == self.desk.journal_ahead:
             self.journal.renew("set back: the hub has more of it than this terminal")
+            self._roster_changed(self.rosters.current)  # receipts wait for this word in the new journal
         elif journal is not None and is_trim_due:
             self.journal.trim(self.desk.acked(journal.journal_id))
 

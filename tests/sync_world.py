@@ -111,6 +111,7 @@ class Door:
         where the hub has more of this one than there is."""
         if self.journal.journal.journal_id == HandoverReader(self.writer).sign("journal_ahead"):
             self.journal.renew("set back")
+            self._loaded = -1
         generation = self.writer.generation
         if generation != self._loaded:
             self._loaded = generation

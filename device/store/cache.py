@@ -204,6 +204,10 @@ class CacheReader:
         rows = self._all("SELECT seq FROM acked WHERE journal_id = ?", [journal_id])
         return int(rows[0][0]) if rows else 0
 
+    def knows_acked(self, journal_id: str) -> bool:
+        """Whether there is any word about this journal."""
+        return bool(self._all("SELECT 1 FROM acked WHERE journal_id = ?", [journal_id]))
+
     def _state(self) -> tuple[int, int]:
         rows = self._all("SELECT generation, drops_from FROM state")
         if not rows:

@@ -37,7 +37,6 @@ class JournalKeeper:
         self.lost = 0
         self.error: StoreError | None = None
         self.journal: Journal | None = None
-        self._begun: int | None = None  # head of the journal when this run found it
         self._ensure_open()
 
     @property
@@ -95,20 +94,16 @@ class JournalKeeper:
             return 0
 
     def renew(self, cause: str) -> None:
-        """Set the journal aside and begin another, to which the entries of this run go over: this terminal was set
-        back to an earlier state, and the hub has other entries under these numbers."""
+        """Set the journal aside, from where it is sent on, and begin another: this terminal was set back to an
+        earlier state, and the hub has other entries under these numbers."""
         if self.journal is None:
             return
         old, self.journal = self.journal, None
         try:
-            carried = [(NewEntry(one.kind, one.reason, one.person_id, one.detail), one.at, one.mono)
-                       for one in old.entries(self._begun or 0, WAITING_LIMIT)]
             old.close()
             aside = set_aside(old.path, self._clock)
             self.journal = self._open()
-            self._begun = 0
             self.append(NewEntry("fault", "journal_set_aside", None, (("file", aside.name), ("cause", cause))))
-            self.journal.append_all(carried)
         except StoreError as error:
             self._failed(error)
 
@@ -145,7 +140,6 @@ class JournalKeeper:
             return
         try:
             self.journal = self._open()
-            self._begun = self.journal.head if self._begun is None else 0
         except StoreError as error:
             self._failed(error)
 

@@ -2,6 +2,10 @@
 
 A PUBACK says nothing about durability; only the hub's `Acked`, sent after its commit, moves the cursor, and only the
 cursor lets doord prune. Journals that were set aside are sent too, each under its own id, as far as they can be read.
+
+A terminal that was set back to an earlier state writes on where the hub has other entries already: its journal
+forks. The hub's word shows it, since it has more entries than there are or another hash; doord then begins a new
+journal, and what the forked one holds goes up as a branch, of which the hub takes what it has not.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from device.store.records import Entry
 from device.store.trust import place
 from sync.agent.journal_watch import JournalWatch
 from sync.wire.codec import encode_body
-from sync.wire.messages import Acked, JournalBody, JournalPage, JournalRow
+from sync.wire.messages import BRANCH, Acked, JournalBody, JournalPage, JournalRow
 from sync.wire.seal import seal_to
 
 log = logging.getLogger(__name__)
@@ -35,16 +39,23 @@ Send = Callable[[JournalPage], bool]
 
 
 class _Source:
-    """One journal and how far it has been sent."""
+    """One journal, the name that it goes by, and how far it has been sent."""
 
-    def __init__(self, reader: JournalReader, acked: int) -> None:
-        self.reader = reader
+    def __init__(self, reader: JournalReader, name: str, acked: int) -> None:
+        self.reader, self.name = reader, name
         self.acked = self.sent = acked
         self.acked_ms = 0  # when the hub said so
 
     @property
     def journal_id(self) -> str:
         return self.reader.journal_id
+
+    def has_forked(self, message: Acked) -> bool:
+        """Whether the hub has what this journal has not, or another entry at that place."""
+        if message.seq > self.reader.head:
+            return True
+        mine = self.reader.entries(message.seq - 1, 1) if message.hash and message.seq > self.reader.anchor else []
+        return bool(mine) and mine[0].hash != message.hash
 
 
 class Upstream:
@@ -92,9 +103,11 @@ class Upstream:
     def acked(self, message: Acked) -> None:
         """The hub has stored a journal up to a seq."""
         for source in ([self._current] if self._current else []) + self._aside:
-            if source.journal_id != message.journal_id:
+            if source.name != message.journal_id:
                 continue
-            if message.seq > source.acked:
+            if source.has_forked(message):
+                self._fork(source)
+            elif message.seq > source.acked:
                 source.acked, source.sent = message.seq, max(source.sent, message.seq)
                 self._to_store[message.journal_id] = message.seq
                 self._moved_at = self._clock.mono()
@@ -102,6 +115,13 @@ class Upstream:
                 # The hub was set back to before it had stored this: it gets again what is still here.
                 source.acked = source.sent = max(message.seq, source.reader.anchor)
             source.acked_ms = max(source.acked_ms, message.issued_ms)
+
+    def _fork(self, source: _Source) -> None:
+        self._writer.set_acked(source.journal_id + BRANCH, 0)
+        if source is self._current:
+            self.ahead = source.journal_id
+        else:
+            self._looked_at = 0.0  # it is opened anew, as a branch
 
     def again(self) -> None:
         """The link is new: whatever is not acknowledged is sent again."""
@@ -137,10 +157,15 @@ class Upstream:
         if reader is None:
             self._current = None
         elif self._current is None or self._current.reader is not reader:
-            self._current = _Source(reader, self._writer.acked(reader.journal_id))
+            self._current = _Source(reader, reader.journal_id, self._writer.acked(reader.journal_id))
             self._looked_at = 0.0  # its predecessor may just have been set aside
-        if self._current is not None:
-            self.ahead = self._current.journal_id if self._current.acked > self._current.reader.head else ""
+        current = self._current
+        if current is None:
+            return
+        if current.acked > current.reader.head or self._writer.knows_acked(current.journal_id + BRANCH):
+            self.ahead = current.journal_id
+        elif self.ahead != current.journal_id:
+            self.ahead = ""
 
     def _look_aside(self) -> None:
         self.close()
@@ -149,7 +174,7 @@ class Upstream:
                 continue
             try:
                 reader = JournalReader.open(path)
-                source = _Source(reader, self._writer.acked(reader.journal_id))
+                source = self._of(reader)
                 if source.acked < reader.head and source.journal_id != self.journal_id:
                     self._aside.append(source)
                 else:
@@ -157,12 +182,19 @@ class Upstream:
             except StoreError as error:
                 log.debug("a journal that was set aside cannot be read: %s", error)
 
+    def _of(self, reader: JournalReader) -> _Source:
+        """A journal that was set aside; one that forked, or of which the hub has more, as a branch."""
+        name = reader.journal_id
+        if self._writer.acked(name) > reader.head or self._writer.knows_acked(name + BRANCH):
+            name += BRANCH + "".join(entry.hash[:16] for entry in reader.last(1))
+        return _Source(reader, name, self._writer.acked(name))
+
     def _pages(self, source: _Source) -> Iterator[JournalPage]:
         while source.sent - source.acked < WINDOW:
             entries = source.reader.entries(source.sent, PAGE)
             if not entries:
                 return
-            yield self._page(source.journal_id, entries)
+            yield self._page(source.name, entries)
 
     def _page(self, journal_id: str, entries: list[Entry]) -> JournalPage:
         first, last = entries[0].seq - 1, entries[-1].seq

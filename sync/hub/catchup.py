@@ -121,6 +121,14 @@ class CatchUp:
                 del self._sent[(terminal_id, stream)]
                 self._changed.notify()
 
+    def withdraw(self, terminal_id: str) -> None:
+        """A terminal is away: what waits for it or is being sent to it ends."""
+        with self._changed:
+            for key in [key for key in {*self._jobs, *self._sent} if key[0] == terminal_id]:
+                self._jobs.pop(key, None)
+                self._sent.pop(key, None)
+            self._changed.notify()
+
     def forget(self) -> None:
         """The link was lost: what was under way may be lost as well."""
         with self._changed:
@@ -137,7 +145,7 @@ class CatchUp:
             time_s = ANSWER_S + ANSWER_S_PER_MB * edition.size / 1e6
             self._sent[job.key] = _Sent(job.way, edition.head.epoch, edition.head.seq,
                                         self._clock.mono() + 10 * time_s)
-        is_sent = self._send(job.terminal, edition)
+        is_sent = self._send(job, edition)
         with self._changed:
             if not is_sent:
                 self._sent.pop(job.key, None)
@@ -170,9 +178,11 @@ class CatchUp:
             edition = editions.repair(reader, job.stream, job.buckets)
         return edition or editions.snapshot(reader, job.stream, job.at_least)
 
-    def _send(self, terminal: Terminal, edition: Edition) -> bool:
-        topic = topics.PAGES.of(terminal.site, terminal.terminal_id)
+    def _send(self, job: Job, edition: Edition) -> bool:
+        topic = topics.PAGES.of(job.terminal.site, job.terminal.terminal_id)
         for page in edition.pages:
+            if job.key not in self._sent:
+                return False  # withdrawn
             while not self._link.wait_for_room(1.0):
                 if not self._link.is_up or (self._worker is not None and self._worker.stopping.is_set()):
                     return False

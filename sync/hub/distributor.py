@@ -21,7 +21,7 @@ from sync.hub.roster import Roster, Terminal
 from sync.wire import topics
 from sync.wire.codec import encode
 from sync.wire.digest import differing_ranges
-from sync.wire.messages import AnyMessage, Cursor, GroupKey, RangeHashes, RepairRequest, Report
+from sync.wire.messages import AnyMessage, Cursor, GroupKey, Online, RangeHashes, RepairRequest, Report
 from sync.wire.messages import Head as HeadMessage
 from sync.wire.seal import seal_to
 from sync.wire.sign import Signer
@@ -43,6 +43,8 @@ class Standing:
     key_ids: frozenset[str] = frozenset()
     keys_sent: dict[str, float] = field(default_factory=dict)
     is_reported: bool = False
+    session: str = ""
+    is_away: bool = False
 
 
 class Distributor:
@@ -79,6 +81,15 @@ class Distributor:
                 self._publish_group(stream, name)
             elif name in self._standings:
                 self._serve(self._standings[name], stream)
+
+    def seen(self, terminal: Terminal, word: Online) -> None:
+        """A terminal came or went. One that is away is sent nothing: a broker would keep it all for its return."""
+        standing = self._standings.setdefault(terminal.terminal_id, Standing(terminal))
+        if word.is_online:
+            standing.session, standing.is_away = word.session, False
+        elif standing.session in ("", word.session):  # not the last will of a link that has been made anew since
+            standing.is_away = True
+            self._catchup.withdraw(terminal.terminal_id)
 
     def reported(self, terminal: Terminal, report: Report) -> None:
         """A terminal says where it stands."""
@@ -199,7 +210,9 @@ class Distributor:
             self._take_away(standing, standing.cursors[stream])
 
     def _serve(self, standing: Standing, stream: str) -> None:
-        """Have this terminal sent what it lacks of one stream, unless that is under way."""
+        """Have this terminal sent what it lacks of one stream, unless that is under way or the terminal away."""
+        if standing.is_away:
+            return
         terminal = standing.terminal
         cursor = standing.cursors.get(stream)
         head = self._ledger.head(stream)

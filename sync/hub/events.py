@@ -19,8 +19,8 @@ from device.store.chain import follow, genesis
 from device.store.records import Entry
 from sync.hub.ledger import milliseconds, moment
 from sync.hub.schema import acked, events
-from sync.hub.storage import Storage, insert_or_update
-from sync.wire.messages import JournalRow
+from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.wire.messages import BRANCH, JournalRow
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -64,6 +64,9 @@ class Events:
         """Up to which seq the journal is stored now, committed; what came before is passed over, and what does not
         follow without a gap is not taken.
 
+        A terminal that was set back and wrote on has two journals of one id; what it sends of the second bears the id
+        of a branch, `JOURNAL~NAME`, and of that whatever the two have in common is passed over.
+
         is_gap_known  what is missing before `rows` will never come: go on after it
 
         JournalBroken where an entry was altered or does not follow its predecessor: nothing of `rows` is kept then.
@@ -76,17 +79,34 @@ class Events:
             if not fresh:
                 return seq
             # A journal that was pruned before the hub first heard of it begins where it begins.
-            start = (seq, known.hash) if known is not None else _beginning(fresh[0], journal_id)
+            written_as = journal_id.partition(BRANCH)[0]
+            start = (seq, known.hash) if known is not None else _beginning(fresh[0], written_as)
             if is_gap_known and fresh[0].seq > start[0] + 1:
-                start = _beginning(fresh[0], journal_id)
+                start = _beginning(fresh[0], written_as)
             if fresh[0].seq != start[0] + 1:
                 return seq
-            last = follow((_entry(row, journal_id) for row in fresh), *start)
+            last = follow((_entry(row, written_as) for row in fresh), *start)
+            if written_as != journal_id:
+                fresh = self._not_stored(tx, terminal_id, written_as, fresh)
             now = milliseconds(self._clock.now())
-            tx.run(sa.insert(events), [_stored(row, terminal_id, journal_id, now) for row in fresh])
+            if fresh:
+                tx.run(sa.insert(events), [_stored(row, terminal_id, journal_id, now) for row in fresh])
             insert_or_update(tx, acked, [{"terminal_id": terminal_id, "journal_id": journal_id, "seq": last[0],
                                           "hash": last[1]}])
             return last[0]
+
+    def _not_stored(self, tx: Tx, terminal_id: str, written_as: str, rows: Sequence[JournalRow]) -> list[JournalRow]:
+        """Those of a branch that the journal it left, or another branch of it, has not brought already."""
+        stored = {row.hash for row in tx.all(sa.select(events.c.hash).where(
+            events.c.terminal_id == terminal_id, events.c.journal_id.startswith(written_as, autoescape=True),
+            events.c.seq >= rows[0].seq, events.c.seq <= rows[-1].seq))}
+        return [row for row in rows if row.hash not in stored]
+
+    def tip(self, terminal_id: str, journal_id: str) -> tuple[int, str]:
+        """(seq, hash) of the newest stored entry of a journal; 0 and "" where there is none."""
+        with self._storage.read() as tx:
+            row = tx.one(sa.select(acked).where(acked.c.terminal_id == terminal_id, acked.c.journal_id == journal_id))
+        return (0, "") if row is None else (row.seq, row.hash)
 
     def acked(self, terminal_id: str) -> dict[str, int]:
         """Up to which seq each journal of a terminal is stored."""

@@ -124,6 +124,7 @@ class Ingest:
                 self._answer(message)
             case Online():
                 self._desk.fleet.seen(terminal.terminal_id, message.is_online)
+                self._desk.distributor.seen(terminal, message)
 
     def _report(self, terminal: Terminal, report: Report) -> None:
         bound_to = place("report", report.terminal_id, report.boot_id, report.issued_ms)
@@ -131,9 +132,8 @@ class Ingest:
         self._desk.fleet.reported(report, health)
         self._desk.distributor.reported(terminal, report)
         self._desk.courier.reported(terminal, report)
-        stored = self._desk.events.acked(terminal.terminal_id).get(report.journal_id, 0)
-        if stored != report.acked_seq:
-            self._acknowledge(terminal, report.journal_id, stored)
+        if self._desk.events.tip(terminal.terminal_id, report.journal_id)[0] != report.acked_seq:
+            self._acknowledge(terminal, report.journal_id)
 
     def _journal(self, terminal: Terminal, page: JournalPage) -> None:
         bound_to = place("journal", page.terminal_id, page.journal_id, page.from_seq, page.to_seq)
@@ -144,11 +144,12 @@ class Ingest:
         try:
             stored = self._desk.events.store(page.terminal_id, page.journal_id, body.rows)
             if stored < page.from_seq and self._is_lost(page, stored):
-                stored = self._desk.events.store(page.terminal_id, page.journal_id, body.rows, is_gap_known=True)
+                self._desk.events.store(page.terminal_id, page.journal_id, body.rows, is_gap_known=True)
         except JournalBroken:
             self.counts["broken journals"] += 1
+            self._acknowledge(terminal, page.journal_id)  # by its hash a terminal sees that its journal forked
             raise
-        self._acknowledge(terminal, page.journal_id, stored)
+        self._acknowledge(terminal, page.journal_id)
 
     def _is_lost(self, page: JournalPage, stored: int) -> bool:
         """Whether what is missing before this page will never come: the hub was set back to before it had stored it,
@@ -177,11 +178,12 @@ class Ingest:
         body = decode_body(self._opener.open(answer.sealed, bound_to), AnswerBody)
         self._desk.orders.answered(answer.terminal_id, answer.command_id, body.outcome, body.reason)
 
-    def _acknowledge(self, terminal: Terminal, journal_id: str, seq: int) -> None:
+    def _acknowledge(self, terminal: Terminal, journal_id: str) -> None:
         """Say up to where the journal is stored; what was stored is committed by now."""
+        seq, tip = self._desk.events.tip(terminal.terminal_id, journal_id)
         topic = topics.ACKED.of(terminal.site, terminal.terminal_id)
         message = Acked(terminal_id=terminal.terminal_id, journal_id=journal_id, seq=seq,
-                        issued_ms=milliseconds(self._clock.now()))
+                        issued_ms=milliseconds(self._clock.now()), hash=tip)
         self._link.publish(topic, encode(message, topic, self._signer), True)
 
     def _set_aside(self, topic: str, data: bytes) -> None:

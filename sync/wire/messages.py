@@ -16,6 +16,9 @@ from msgspec import Meta
 
 from device.store.orders import Body, Count, Desired, DesiredBody, Id, Message, Order, OrderBody, Short
 
+BRANCH = "~"
+"""Between a journal's id and the name of a branch of it; see `JournalPage`."""
+
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Kind = Literal["person", "template", "credential", "rule", "schedule", "holiday", "pass", "area", "mode", "config",
@@ -58,12 +61,16 @@ class Head(Message, frozen=True, kw_only=True, tag="head"):
 
 
 class Acked(Message, frozen=True, kw_only=True, tag="acked"):
-    """Up to where the hub has stored the journal: the only licence to prune."""
+    """Up to where the hub has stored the journal: the only licence to prune.
+
+    hash  of the entry stored there: a terminal that has another one was set back and wrote on, and its journal forked
+    """
 
     terminal_id: Id
     journal_id: Id
     seq: Count
     issued_ms: Count
+    hash: Short = ""
 
 
 class RangeHashes(Message, frozen=True, kw_only=True, tag="range_hashes"):
@@ -122,7 +129,10 @@ class Online(Message, frozen=True, kw_only=True, tag="online"):
 
 
 class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
-    """Entries from_seq+1 .. to_seq of one journal."""
+    """Entries from_seq+1 .. to_seq of one journal.
+
+    journal_id  or, of a journal that forked because its terminal was set back, `ID~BRANCH`
+    """
 
     terminal_id: Id
     journal_id: Id

@@ -1,10 +1,12 @@
 """Two terminals and a hub through random orders of operations and faults, against a model of who is to be admitted.
 
-DOOR_ORDERS says how many operations there are in all (`make faults`: 20 000; by default a fiftieth of that).
+DOOR_ORDERS says how many operations there are in all (`make faults`: 20 000, chosen anew each time; by default a
+fiftieth of that, always the same, so that whoever breaks something is who finds it).
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -26,6 +28,7 @@ class Blank:
     """Where the blank hub that every world begins with is made, once."""
 
     folder = Path(tempfile.mkdtemp(prefix="blank-hub-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     def mktemp(self, name: str) -> Path:
         path = self.folder / name
@@ -197,6 +200,7 @@ class Orders(RuleBasedStateMachine):
 
 Orders.TestCase.settings = settings(
     max_examples=max(1, ORDERS // STEPS), stateful_step_count=STEPS, deadline=None,
+    derandomize="DOOR_ORDERS" not in os.environ,
     suppress_health_check=list(HealthCheck), print_blob=True,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate])  # an order takes seconds: shrinking one would take hours
+    phases=[Phase.explicit, Phase.generate])  # an order takes seconds: shrinking one would take hours
 TestOrders = Orders.TestCase

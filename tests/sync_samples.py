@@ -70,7 +70,7 @@ def put_people(hub: Hub, count: int, first: int = 1, group: str = "staff") -> No
     hub.ledger.append(group_stream(group), puts)
 
 
-def wait_until(is_so: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_until(is_so: Callable[[], Any], seconds: float = 40.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "waited too long"

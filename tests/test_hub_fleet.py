@@ -227,9 +227,28 @@ def test_events_are_stored_once_and_acknowledged_without_gaps(hub):
     assert hub.events.store("door-1", "j1", []) == 6
     assert hub.events.store("door-1", "j1", all_rows) == 10
     assert hub.events.count("door-1") == 10
-    assert hub.events.store("door-1", "j2", rows(3, "j2", first=5)) == 7
+    assert hub.events.store("door-1", "j2", rows(3, "j2", first=5)) == 0
+    assert hub.events.store("door-1", "j2", rows(3, "j2", first=5), is_gap_known=True) == 7
     assert hub.events.acked("door-1") == {"j1": 10, "j2": 7}
     assert hub.events.store("door-2", "j1", all_rows[:1]) == 1
+
+
+def test_of_a_journal_that_forked_the_branch_brings_what_is_not_stored_yet(hub):
+    trunk, other = rows(6), rows(4)
+    for seq in (5, 6, 7):
+        entry = Entry("j1", seq, HandClock().now(), float(seq), "b2", "synced", "release", "granted", None, (),
+                      other[-1].hash, "")
+        other.append(JournalRow(seq, milliseconds(entry.at) * 1000, entry.mono, "b2", "synced", "release", "granted",
+                                None, (), entry.prev_hash, entry_hash(entry)))
+    assert hub.events.store("door-1", "j1", trunk) == 6
+    with pytest.raises(JournalBroken):
+        hub.events.store("door-1", "j1", other)
+    assert hub.events.tip("door-1", "j1") == (6, trunk[-1].hash)
+    assert hub.events.store("door-1", "j1~ab", other) == 7
+    assert hub.events.store("door-1", "j1~ab", other) == 7
+    assert hub.events.store("door-1", "j1~cd", other) == 7
+    assert hub.events.count("door-1") == 9
+    assert hub.events.tip("door-1", "unheard") == (0, "")
 
 
 @pytest.mark.parametrize("spoil", [

@@ -194,14 +194,14 @@ class Upstream:
             entries = source.reader.entries(source.sent, PAGE)
             if not entries:
                 return
-            yield self._page(source.name, entries)
+            yield self._page(source, entries)
 
-    def _page(self, journal_id: str, entries: list[Entry]) -> JournalPage:
+    def _page(self, source: _Source, entries: list[Entry]) -> JournalPage:
         first, last = entries[0].seq - 1, entries[-1].seq
         body = encode_body(JournalBody(tuple(map(_row, entries))))
-        bound_to = place("journal", self._terminal_id, journal_id, first, last)
-        return JournalPage(terminal_id=self._terminal_id, journal_id=journal_id, from_seq=first, to_seq=last,
-                           sealed=seal_to(self._hub_key, body, bound_to))
+        bound_to = place("journal", self._terminal_id, source.name, first, last)
+        return JournalPage(terminal_id=self._terminal_id, journal_id=source.name, from_seq=first, to_seq=last,
+                           sealed=seal_to(self._hub_key, body, bound_to), anchor=source.reader.anchor)
 
     def _unreadable(self, source: _Source, error: StoreError) -> None:
         log.error("journal %s cannot be read further: %s", source.journal_id, error)

@@ -222,8 +222,8 @@ class Distributor:
         elif cursor.seq > head.seq:
             self._is_ahead(terminal, cursor, head)
         elif cursor.digest == EMPTY != head.digest and cursor.seq:
-            # It was told to hold nothing of this stream, and is back.
-            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, at_least=cursor.seq))
+            # It holds nothing of this stream, and there is something now: a snapshot of where it stands is no news.
+            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, at_least=head.seq))
         elif cursor.seq < head.seq and not self._is_on_its_way(cursor):
             self._catchup.ask(Job(terminal, stream, Way.DELTA, head.epoch, head.seq, from_seq=cursor.seq,
                                   at_least=cursor.seq))

@@ -78,11 +78,10 @@ class Events:
             fresh = [row for row in rows if row.seq > seq]
             if not fresh:
                 return seq
-            # A journal that was pruned before the hub first heard of it begins where it begins.
             written_as = journal_id.partition(BRANCH)[0]
-            start = (seq, known.hash) if known is not None else _beginning(fresh[0], written_as)
+            start = (seq, known.hash) if known is not None else (0, genesis(written_as))
             if is_gap_known and fresh[0].seq > start[0] + 1:
-                start = _beginning(fresh[0], written_as)
+                start = fresh[0].seq - 1, fresh[0].prev_hash
             if fresh[0].seq != start[0] + 1:
                 return seq
             last = follow((_entry(row, written_as) for row in fresh), *start)
@@ -143,10 +142,6 @@ class Events:
 def place_of(event: Event) -> tuple[int, str, str, int]:
     """Where an event stands in `find`'s order, for the next page."""
     return _us(event.at), event.terminal_id, event.journal_id, event.seq
-
-
-def _beginning(first: JournalRow, journal_id: str) -> tuple[int, str]:
-    return (0, genesis(journal_id)) if first.seq == 1 else (first.seq - 1, first.prev_hash)
 
 
 def _entry(row: JournalRow, journal_id: str) -> Entry:

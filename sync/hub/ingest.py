@@ -43,22 +43,12 @@ from sync.wire.messages import (
 log = logging.getLogger(__name__)
 
 SET_ASIDE = 100
-GAP_S = 25.0  # a terminal sends what is not acknowledged again every 10 s
 
 # What may come on which topic.
 _EXPECTED: dict[topics.Topic, tuple[type[AnyMessage], ...]] = {
     topics.REPORT: (Report, RepairRequest), topics.ONLINE: (Online,), topics.JOURNAL: (JournalPage,),
     topics.RECEIPTS: (Receipt,), topics.ANSWER: (Answer,),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Gap:
-    """Entries between what is stored and what a terminal sends, and since when."""
-
-    after: int
-    before: int
-    since_mono: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +70,6 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         self._desk, self._signer, self._opener = desk, identity.signer, identity.opener
         self._clock, self._link, self._aside = clock, link, aside
-        self._gaps: dict[tuple[str, str], _Gap] = {}
 
     def take(self, topic: str, data: bytes) -> None:
         """Deal with one message. StoreError where it cannot be stored now: then the caller tries it again."""
@@ -143,29 +132,16 @@ class Ingest:
             raise MessageRefused("a page of the journal is not what it says")
         try:
             stored = self._desk.events.store(page.terminal_id, page.journal_id, body.rows)
-            if stored < page.from_seq and self._is_lost(page, stored):
+            if stored < page.from_seq <= page.anchor:
                 self._desk.events.store(page.terminal_id, page.journal_id, body.rows, is_gap_known=True)
+                self.counts["entries lost"] += page.from_seq - stored
+                log.error("terminal %s has pruned entries %d to %d of journal %s, which are not stored here",
+                          page.terminal_id, stored + 1, page.from_seq, page.journal_id)
         except JournalBroken:
             self.counts["broken journals"] += 1
             self._acknowledge(terminal, page.journal_id)  # by its hash a terminal sees that its journal forked
             raise
         self._acknowledge(terminal, page.journal_id)
-
-    def _is_lost(self, page: JournalPage, stored: int) -> bool:
-        """Whether what is missing before this page will never come: the hub was set back to before it had stored it,
-        and the terminal, which has been told so for a while now, does not have it any more either."""
-        key, now = (page.terminal_id, page.journal_id), self._clock.mono()
-        gap = self._gaps.get(key)
-        if gap is None or (gap.after, gap.before) != (stored, page.from_seq):
-            self._gaps[key] = _Gap(stored, page.from_seq, now)
-            return False
-        if now - gap.since_mono < GAP_S:
-            return False
-        del self._gaps[key]
-        self.counts["entries lost"] += page.from_seq - stored
-        log.error("terminal %s: entries %d to %d of journal %s, acknowledged before the hub was set back, are lost",
-                  page.terminal_id, stored + 1, page.from_seq, page.journal_id)
-        return True
 
     def _receipt(self, receipt: Receipt) -> None:
         bound_to = place("receipt", receipt.terminal_id, receipt.stream, receipt.epoch, receipt.seq)

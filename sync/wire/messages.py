@@ -132,6 +132,7 @@ class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
     """Entries from_seq+1 .. to_seq of one journal.
 
     journal_id  or, of a journal that forked because its terminal was set back, `ID~BRANCH`
+    anchor      up to where the terminal has pruned it: what lies before will never come
     """
 
     terminal_id: Id
@@ -139,6 +140,7 @@ class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
     from_seq: Count
     to_seq: Count
     sealed: Body  # JournalBody, to the hub
+    anchor: Count = 0
 
 
 class RepairRequest(Message, frozen=True, kw_only=True, tag="repair_request"):

@@ -82,6 +82,46 @@ def speed() -> str:
     return "\n".join(_table("bench.json"))
 
 
+def sync() -> str:
+    return "\n".join(_table("sync.json"))
+
+
+FAULTS = {
+    "kill -9 of door-syncd, hub and broker at random moments": "faults/test_sync_kills.py::test_kills_lose_nothing",
+    "kill -9 of doord at random moments": "test_app_kills.py::test_doord_killed_while_it_releases",
+    "a partition of seconds to a day": "test_sync_world.py::test_a_partition_of_a_simulated_day",
+    "a line that is cut, dead without a word, slow, flips bits": "faults/test_sync_line.py::test_a_line_that_is_dead",
+    "pages doubled, reordered, truncated, flipped, replayed": "test_sync_world.py::test_harmed_messages",
+    "pages forged, or signed with another key": "test_sync_world.py::test_a_forged_page",
+    "a terminal restored from an old backup": "test_sync_world.py::test_a_terminal_that_was_set_back",
+    "a terminal with a new journal": "test_sync_world.py::test_a_terminal_with_a_new_journal",
+    "a hub restored from an old backup": "test_sync_world.py::test_a_hub_that_was_set_back",
+    "a clock wrong by years": "test_sync_world.py::test_clocks_that_are_wrong_by_years",
+    "a full disk at the terminal": "test_sync_world.py::test_a_full_disk_at_the_terminal",
+    "a full disk at the hub": "test_hub_serve.py::test_a_full_disk",
+    "a broker that loses all its state": "test_sync_world.py::test_a_broker_that_forgets_everything",
+    "a broker that withholds pages": "test_sync_world.py::test_a_broker_that_withholds_pages",
+    "a message that makes a handler fail": "test_agent_sync.py::test_a_message_that_makes_the_agent_fail",
+    "a group's key replaced while a terminal is away": "test_sync_world.py::test_a_group_key_that_was_replaced",
+    "10,000 people removed at once": "test_sync_world.py::test_ten_thousand_people_gone_at_once",
+    "a command twice, late, after a restart, to another boot": "test_sync_world.py::test_a_command_twice_late",
+    "all of these in random order": "faults/test_sync_orders.py::TestOrders",
+    "nothing readable at the broker": "test_sync_world.py::test_nothing_that_passes_the_broker_can_be_read",
+}
+
+
+def faults() -> str:
+    """Each fault with the beginning of the name of the test that provokes it; KeyError where there is none."""
+    rows = ["| fault | test |", "|---|---|"]
+    for fault, place in FAULTS.items():
+        file, _, name = place.partition("::")
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        if not re.search(rf"^(def )?{name}", text, re.MULTILINE):
+            raise KeyError(f"{file} holds no {name}")
+        rows.append(f"| {fault} | `{file}`: `{name}` |")
+    return "\n".join(rows)
+
+
 def _table(name: str) -> list[str]:
     """A kept measurement: rows of what, figure, target, command."""
     kept = json.loads((FIGURES / name).read_text(encoding="utf-8"))
@@ -97,7 +137,7 @@ def example() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates, "speed": speed,
-    "example": example, "liveness": liveness,
+    "example": example, "liveness": liveness, "sync": sync, "faults": faults,
 }
 
 

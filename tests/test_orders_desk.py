@@ -249,7 +249,7 @@ def test_without_a_gallery_the_desk_waits(door):
     missing.close()
 
 
-def test_a_journal_that_was_set_back_goes_on_under_another_id_with_this_runs_entries(door):
+def test_a_journal_that_was_set_back_goes_on_under_another_id_and_keeps_its_commands(door):
     door.command()
     old = door.keeper.journal.journal_id
     door.keeper.renew("set back")

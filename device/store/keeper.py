@@ -21,6 +21,7 @@ from device.store.sqlite import Damaged, set_aside
 log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 10_000
+LOOK_BACK = 5000  # entries of a journal that is set aside in which commands are looked for
 BATCH = 200
 
 
@@ -95,15 +96,20 @@ class JournalKeeper:
 
     def renew(self, cause: str) -> None:
         """Set the journal aside, from where it is sent on, and begin another: this terminal was set back to an
-        earlier state, and the hub has other entries under these numbers."""
+        earlier state, and the hub has other entries under these numbers. Entries of commands go over, marked as
+        carried, or a command could be obeyed a second time."""
         if self.journal is None:
             return
         old, self.journal = self.journal, None
         try:
+            commands = [one for one in old.last(LOOK_BACK) if any(name == "command" for name, _ in one.detail)]
+            carried = [(NewEntry(one.kind, one.reason, one.person_id, (*one.detail, ("carried", True))), one.at,
+                        one.mono) for one in commands]
             old.close()
             aside = set_aside(old.path, self._clock)
             self.journal = self._open()
             self.append(NewEntry("fault", "journal_set_aside", None, (("file", aside.name), ("cause", cause))))
+            self.journal.append_all(carried)
         except StoreError as error:
             self._failed(error)
 

@@ -1,0 +1,121 @@
+"""What the screen shows at each moment, and that every word of it is in the catalogue in both languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from device.door.reasons import REASONS
+from device.door.types import Decision, DoorState, Method, Mode, Now, Phase
+from device.kiosk.screen import ASKED_S, BLINDING, OUTCOME_S, READY, Screen, Shape
+from device.kiosk.server import STATIC
+from device.kiosk.words import LANGUAGES, catalogue, hint_key
+from device.sighting import Hint, Outcome, Sighting
+
+NOW = Now(datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc), 100.0)
+REST = DoorState()
+GRANTED = Decision(True, "face_granted", "a" * 32, 5.0)
+REFUSED = Decision(False, "unknown_face")
+
+
+def screen(names: dict[str, str] | None = None) -> tuple[Screen, list[bool]]:
+    told: list[bool] = []
+    return Screen((names or {}).get if names else lambda _: "", lambda: told.append(True)), told
+
+
+def pending(hint: Hint, action: str = "", mono: float = 100.0) -> Sighting:
+    return Sighting(1, mono, Outcome.PENDING, "m", hint=hint, action=action)
+
+
+def test_at_rest_it_asks_to_look_at_the_camera() -> None:
+    assert screen()[0].view(REST, 0.0) == READY
+
+
+def test_an_outcome_stands_for_its_seconds_and_is_told_at_once() -> None:
+    shown, told = screen()
+    shown.decided(REFUSED, NOW)
+    assert told == [True]
+    view = shown.view(REST, 100.0 + OUTCOME_S - 0.01)
+    assert (view.shape, view.title) == (Shape.REFUSED, "reason.unknown_face")
+    assert shown.view(REST, 100.0 + OUTCOME_S) == READY
+
+
+def test_the_same_outcome_twice_is_seen_twice() -> None:
+    shown, _ = screen()
+    shown.decided(REFUSED, NOW)
+    first = shown.view(REST, 100.0)
+    shown.decided(REFUSED, NOW)
+    assert shown.view(REST, 100.0) != first
+
+
+def test_a_name_is_shown_only_where_there_is_one() -> None:
+    shown, _ = screen()
+    shown.decided(GRANTED, NOW)
+    assert shown.view(REST, 100.0).title == "reason.face_granted"
+    shown, _ = screen({"a" * 32: "Z*"})
+    shown.decided(GRANTED, NOW)
+    view = shown.view(REST, 100.0)
+    assert (view.title, view.name) == ("screen.welcome", "Z*")
+
+
+def test_a_second_proof_is_asked_for_by_its_name() -> None:
+    shown, _ = screen()
+    shown.decided(Decision(False, "more_needed", needs=frozenset({Method.PIN, Method.FACE})), NOW)
+    view = shown.view(REST, 100.0)
+    assert (view.shape, view.needs) == (Shape.ASK, ("face", "pin"))
+
+
+def test_what_the_visitor_is_asked_goes_when_the_face_has_left() -> None:
+    shown, told = screen()
+    shown.awaited(pending(Hint.DO_CHALLENGE, "blink"))
+    shown.awaited(pending(Hint.DO_CHALLENGE, "blink", 100.2))
+    assert told == [True]
+    view = shown.view(REST, 100.3)
+    assert (view.shape, view.title) == (Shape.ASK, "action.blink")
+    assert shown.view(REST, 100.2 + ASKED_S) == READY
+
+
+@pytest.mark.parametrize(("state", "shape", "title"), [
+    (replace(REST, is_fire=True, phase=Phase.FORCED), Shape.FREE, "reason.fire_free"),
+    (replace(REST, phase=Phase.FORCED, mode=Mode.FREE), Shape.ALARM, "reason.forced_open"),
+    (replace(REST, is_tampered=True), Shape.ALARM, "reason.tamper"),
+    (replace(REST, phase=Phase.HELD), Shape.ALARM, "reason.held_open"),
+    (replace(REST, phase=Phase.OPEN, is_held_warned=True), Shape.ALARM, "reason.held_warning"),
+    (replace(REST, mode=Mode.FREE), Shape.FREE, "reason.mode_free"),
+    (replace(REST, mode=Mode.LOCKDOWN), Shape.LOCKED, "reason.mode_lockdown"),
+    (replace(REST, degraded=frozenset({"camera_lost"})), Shape.FAULT, "screen.degraded"),
+])
+def test_what_stands_is_read_from_the_doors_state(state: DoorState, shape: Shape, title: str) -> None:
+    view = screen()[0].view(state, 0.0)
+    assert (view.shape, view.title) == (shape, title)
+
+
+def test_fire_is_shown_over_everything() -> None:
+    shown, _ = screen()
+    shown.decided(REFUSED, NOW)
+    assert shown.view(replace(REST, is_fire=True), 100.0).title == "reason.fire_free"
+
+
+def test_the_faults_that_blind_the_terminal_are_in_the_table() -> None:
+    assert set(REASONS) >= BLINDING
+
+
+def test_every_key_that_the_page_uses_has_words_in_both_languages() -> None:
+    words = catalogue()
+    html, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("kiosk.html", "kiosk.js"))
+    used = set(re.findall(r'data-word="([\w.]+)"', html))
+    used |= set(re.findall(r'"((?:screen|pin|way|privacy)\.\w+)"', script))
+    used |= {f"way.{way}" for way in ("face", "card", "pin", "qr")} | {"way.show_card", "way.show_qr"}
+    used |= {hint_key(hint) for hint in Hint if hint is not Hint.NONE}
+    assert used <= set(words)
+    for key, texts in words.items():
+        assert set(texts) == set(LANGUAGES), key
+        assert all(texts.values()), key
+
+
+def test_every_shape_has_a_sign_of_its_own() -> None:
+    signs = set(re.findall(r'symbol id="(\w+)"', (STATIC / "signs.svg").read_text(encoding="utf-8")))
+    assert signs == {shape.value for shape in Shape}

@@ -145,7 +145,7 @@ class Gatekeeper:
                 observer.awaited(sighting)
             return
         decision = self._decide(claim, self._now())
-        if sighting.outcome is Outcome.ATTACK and decision.alarms:
+        if sighting.outcome in (Outcome.ATTACK, Outcome.UNPROVED) and decision.alarms:
             self._vigilant_until = self._clock.mono() + self._vigilance.high_s
 
     def _shown(self, shown: CredentialShown) -> None:

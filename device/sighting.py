@@ -10,11 +10,15 @@ from enum import Enum
 
 
 class Outcome(Enum):
-    """What vision concludes of one face track."""
+    """What vision concludes of one face track.
+
+    UNPROVED  neither taken for an attack nor shown to be alive, though asked again and again
+    """
 
     KNOWN = "known"
     UNKNOWN = "unknown"
     ATTACK = "attack"
+    UNPROVED = "unproved"
     POOR = "poor"
     PENDING = "pending"
 

@@ -9,7 +9,7 @@ import pytest
 from pad_scenes import seeded
 
 from device.face.liveness import Liveness
-from device.face.pad.challenge import Challenge
+from device.face.pad.challenge import REST_S, Challenge
 from device.face.pad.fusion import OUT_OF_VIEW, LivenessPanel, Patience
 from device.face.pad.judge import MOST_TRACKS, Judge, Memories, View
 from device.face.pad.plane import PlaneTest
@@ -116,6 +116,22 @@ def test_who_stands_still_is_asked_to_turn_for_three_seconds_and_then_gets_a_cha
     assert bench.challenge.is_asked(1)
     bench.challenge.is_met = True
     assert bench.frame().outcome is None
+
+
+def test_who_never_does_what_is_asked_is_refused_and_may_try_again_after_a_rest() -> None:
+    bench = Bench(with_passive=False)
+    outcomes = []
+    for _ in range(Patience().rounds):
+        bench.frames(0.2)
+        asked = bench.challenge._tracks.of(1).asked
+        assert asked is not None and not asked.has_failed
+        asked._fail(asked.begun_mono + 1.0)
+        outcomes.append(bench.frame().outcome)
+        bench.frames(REST_S + 2.0)
+    assert outcomes == [Outcome.PENDING, Outcome.UNPROVED]
+    assert bench.frame().outcome is Outcome.PENDING
+    bench.challenge.is_met = True
+    assert bench.frames(0.2)[-1].outcome is None
 
 
 def test_without_the_passive_networks_there_is_a_challenge_at_every_level() -> None:

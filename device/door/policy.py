@@ -5,8 +5,9 @@ the way of trying:
 
     stranger        a face that nobody has: raises the alarm; strangers alone are told to wait, everyone else passes,
                     because a stranger's face does not become likelier by waiting and a busy hall is full of strangers
-    attack          a picture or screen instead of a face: locks out the face alone, since the next picture might
-                    be somebody's; every other way in, and the face together with another proof, still works
+    attack          a picture or screen instead of a face, or one that does not do what is asked: locks out the face
+                    alone, since the next picture might be somebody's; every other way in, and the face together with
+                    another proof, still works
     card, pin, qr   a guess: locks out that way alone, since the next guess might be right
 
 An untrusted clock refuses whatever depends on the time (a person's validity, a schedule other than "always").
@@ -39,8 +40,9 @@ from device.store.records import PersonClass
 
 T = TypeVar("T")
 _FACE = frozenset({Method.FACE})
-_TRY_KEYS = {"unknown_face": "stranger", "attack": "attack", "unknown_card": "card", "wrong_pin": "pin",
-             "bad_pass": "qr"}
+_NOBODY = {Outcome.ATTACK: "attack", Outcome.UNPROVED: "not_proved"}
+_TRY_KEYS = {"unknown_face": "stranger", "attack": "attack", "not_proved": "attack", "unknown_card": "card",
+             "wrong_pin": "pin", "bad_pass": "qr"}
 _GUESSES = {_FACE: "attack", frozenset({Method.CARD}): "card", frozenset({Method.PIN}): "pin",
             frozenset({Method.QR}): "qr"}
 _GRANTED = {_FACE: "face_granted", frozenset({Method.CARD}): "card_granted", frozenset({Method.PIN}): "pin_granted",
@@ -59,7 +61,7 @@ def claim_from(sighting: Sighting) -> Claim | None:
     return Claim(
         person_id=sighting.person_id if is_known else None,
         methods=_FACE,
-        reason_if_none="attack" if sighting.outcome is Outcome.ATTACK else "unknown_face",
+        reason_if_none=_NOBODY.get(sighting.outcome, "unknown_face"),
         track_id=sighting.track_id,
         score=sighting.score,
         threshold=sighting.threshold,

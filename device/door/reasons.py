@@ -84,6 +84,7 @@ _ROWS = (
     # who does not
     _refusal("unknown_face", "Not recognised", "未识别"),
     _refusal("attack", "Please show your own face", "请本人正对镜头"),
+    _refusal("not_proved", "Please use another way in", "未能确认真人"),
     _refusal("poor_picture", "Please look at the camera", "请正对镜头"),
     _refusal("unknown_card", "Card not known", "未知卡片"),
     _refusal("wrong_pin", "Wrong PIN", "密码错误"),

@@ -70,7 +70,7 @@ class _Watched:
         self.frames += 1
         self.judgements = judgements
         self.scores += [] if score is None else [score]
-        if self.decided is None and outcome is not Outcome.PENDING:
+        if self.decided is None and outcome not in (Outcome.PENDING, Outcome.UNPROVED):
             self.decided = outcome is None
 
 

@@ -145,6 +145,18 @@ class Challenge:
             chosen.append(self._pick([action for action in Action if action not in chosen]))
         return tuple(chosen.pop(self._chance(len(chosen))) for _ in range(len(chosen)))
 
+    def failures(self, track_id: int) -> int:
+        """How often that visitor has not done what was asked."""
+        track = self._tracks.known(track_id)
+        if track is None or track.asked is None:
+            return 0
+        return track.rounds - (not track.asked.has_failed)
+
+    def is_resting(self, track_id: int) -> bool:
+        """Whether that visitor has failed just now, and is not asked anew yet."""
+        track = self._tracks.known(track_id)
+        return track is not None and track.asked is not None and track.asked.has_failed
+
     def is_asked(self, track_id: int) -> bool:
         track = self._tracks.known(track_id)
         return track is not None and track.asked is not None

@@ -45,6 +45,7 @@ class Patience:
     attack_frames  in a row that must look like an attack, with no doubt, before it is called one
     doubt_frames   the same where a judge's score lies only a little below its threshold
     sure_share     share of its threshold below which a score leaves no doubt
+    rounds         challenges that may fail before the door refuses; after a rest the visitor may try again
     """
 
     watch_s: float = 1.0
@@ -52,6 +53,7 @@ class Patience:
     attack_frames: int = 3
     doubt_frames: int = 20
     sure_share: float = 0.4
+    rounds: int = 2
 
 
 @dataclass(slots=True)
@@ -165,6 +167,9 @@ class LivenessPanel:
         wanted = next((action for action in Action if action.value == demand.challenge), None)
         self._challenge.ask(view.track_id, view.mono, wanted)
         prompt = self._challenge.prompt(view.track_id)
+        if self._challenge.is_resting(view.track_id) and (
+                self._challenge.failures(view.track_id) >= self._patience.rounds):
+            return Liveness(Outcome.UNPROVED, seen.judgements)
         return Liveness(Outcome.PENDING, seen.judgements,
                         Hint.DO_CHALLENGE if prompt is not None else Hint.LOOK_AT_CAMERA,
                         prompt.value if prompt is not None else "")

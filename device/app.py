@@ -93,7 +93,8 @@ class Terminal:
                                     self._roster_failed)
         self._people: CacheReader | None = None
         self._frames: Latest[Frame] = Latest()
-        opener = camera or (lambda: open_camera(config.camera, clock))
+        opener = camera or (lambda: open_camera(
+            config.camera, clock, infrared_lost=lambda is_lost: self._degrade("infrared_lost", is_lost)))
         self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
         self.liveness = _liveness(config, self.card)
         self.pipeline = Pipeline(self.models, config.face, clock, self.liveness)
@@ -378,7 +379,7 @@ def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
 def _liveness(config: Config, card: Card) -> LivenessPanel | None:
     if config.face.liveness == "none":
         return None
-    return open_panel(card, secrets.randbelow, config.face.liveness_threshold)
+    return open_panel(card, secrets.randbelow, config.face.liveness_threshold, config.camera.infrared_place)
 
 
 def _liveness_words(config: Config, panel: LivenessPanel | None) -> str:

@@ -68,6 +68,11 @@ class CameraConfig:
     width: int = _key("pixels", 1280, least=160, most=4096)
     height: int = _key("pixels", 720, least=120, most=2160)
     fps: float = _key("frames per second asked of the camera", 30.0, least=1.0, most=120.0)
+    infrared: str | None = _key("a second, near-infrared camera with lamps of its own, as source; it tells skin from "
+                                "paper and screens", None, shown=False)
+    infrared_place: tuple[float, float, float, float] = _key(
+        "where it sees what the first does, in shares of the picture: x' = a x + c, y' = b y + d, as a, b, c, d",
+        (1.0, 1.0, 0.0, 0.0), least=-2.0, most=2.0)
     rotate: int = _key("degrees clockwise that the picture must be turned", 0, choices=(0, 90, 180, 270))
 
 
@@ -147,6 +152,8 @@ def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:
     config: Config = _section(Config, table, where, "")
     if config.face.agree > config.face.of:
         raise ConfigError(f"{where}: face.agree ({config.face.agree}) cannot be more than face.of ({config.face.of})")
+    if config.camera.infrared is not None and config.camera.infrared == config.camera.source:
+        raise ConfigError(f"{where}: camera.infrared must be another camera than camera.source")
     left, top, right, bottom = config.face.zone
     if left >= right or top >= bottom:
         raise ConfigError(f"{where}: face.zone must be left, top, right, bottom with left < right and top < bottom")

@@ -5,12 +5,17 @@ Called by `camera.keeper` (the door) and by commands that play a clip.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from device.clock import Clock
 from device.config import CameraConfig
 from device.errors import CameraLost, ConfigError
 from device.frame import Frame
+
+TOGETHER = 0.6
+"""Share of the time from frame to frame by which two cameras' pictures may lie apart: half, and the clock's tremble."""
 
 
 class CameraSilent(CameraLost):
@@ -46,13 +51,31 @@ class Camera(Protocol):
         ...
 
 
-def open_camera(config: CameraConfig, clock: Clock, paced: bool = True) -> Camera:
-    """The camera that `config.source` names.
+def open_camera(config: CameraConfig, clock: Clock, paced: bool = True,
+                infrared_lost: Callable[[bool], None] | None = None) -> Camera:
+    """The camera that `config.source` names, with the one that `config.infrared` names beside it.
 
     `auto` takes an attached camera; CameraLost where there is none (`attached.find_attached` tells beforehand).
     `paced=False` yields a clip as fast as it can be read, its frames stamped with the clip's own time.
     ConfigError where the source cannot be understood; the rehearsal is not a camera and is refused here.
+
+    infrared_lost  told, in another thread, when the second camera is lost and when it is back
     """
+    first = _open(config, clock, paced)
+    if config.infrared is None:
+        return first
+    from device.camera.paired import PairedCamera
+
+    second = replace(config, source=config.infrared)
+    return PairedCamera(first, lambda: _open(second, clock, paced), TOGETHER / config.fps, clock,
+                        infrared_lost or _say_nothing)
+
+
+def _say_nothing(is_lost: bool) -> None:
+    """For those who do not ask how the second camera fares."""
+
+
+def _open(config: CameraConfig, clock: Clock, paced: bool) -> Camera:
     from device.camera.source import Kind, parse_source
 
     source = parse_source(_attached() if config.source == "auto" else config.source)

@@ -146,6 +146,7 @@ _ROWS = (
     _fault("camera_dark", "Camera picture dark", "画面过暗", _NO_FACES),
     _fault("camera_bright", "Camera picture too bright", "画面过曝", _NO_FACES),
     _fault("camera_covered", "Camera covered", "摄像头被遮挡", _NO_FACES),
+    _fault("infrared_lost", "Infrared camera lost", "红外摄像头断开", _GOES_ON),
     _fault("vision_silent", "Recognition does not answer", "识别无响应", _NO_FACES),
     _fault("journal_failed", "Journal cannot be written", "日志无法写入",
            "goes on, or refuses where the journal must come first"),

@@ -22,7 +22,7 @@ from device.face.liveness import Liveness
 from device.face.pad.action import Action
 from device.face.pad.challenge import Challenge, Chance
 from device.face.pad.context import context_judges
-from device.face.pad.infrared import Infrared
+from device.face.pad.infrared import Infrared, Pairing
 from device.face.pad.judge import Judge, Memories, View
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
@@ -175,12 +175,14 @@ class LivenessPanel:
                         prompt.value if prompt is not None else "")
 
 
-def open_panel(card: Card, chance: Chance, threshold: float | None = None) -> LivenessPanel:
+def open_panel(card: Card, chance: Chance, threshold: float | None = None,
+               infrared_place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)) -> LivenessPanel:
     """The panel of a terminal with that pack; without the passive networks where the pack has none.
 
-    threshold  of the passive networks, as measured at this door; None for the pack's
+    threshold       of the passive networks, as measured at this door; None for the pack's
+    infrared_place  where a second camera sees what the first does (see `infrared.Pairing`)
     """
-    judges: list[Judge] = [*context_judges(), Infrared()]
+    judges: list[Judge] = [*context_judges(), Infrared(Pairing(*infrared_place))]
     if card.passive is not None:
         judges.append(PassiveJudge(PassiveNetworks(card), threshold))
     return LivenessPanel(judges, PlaneTest(), Challenge(chance))

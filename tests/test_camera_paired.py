@@ -1,4 +1,4 @@
-"""Two cameras side by side: pictures taken together go together, and the second one's loss costs the first nothing."""
+"""Two cameras side by side: pictures taken together go together; the second one's loss costs the first nothing."""
 
 from __future__ import annotations
 
@@ -131,17 +131,16 @@ def test_two_clips_are_paired_by_the_configuration(tmp_path) -> None:
 
     for name, level in (("day", 200), ("night", 60)):
         (tmp_path / name).mkdir()
-        for number in range(30):
+        for number in range(300):
             cv2.imwrite(str(tmp_path / name / f"{number:03}.png"), np.full((240, 320, 3), level, np.uint8))
-    config = CameraConfig(source=str(tmp_path / "day"), infrared=str(tmp_path / "night"), width=320, height=240, fps=30)
+    config = CameraConfig(source=str(tmp_path / "day"), infrared=str(tmp_path / "night"), width=320, height=240,
+                          fps=30)
     camera = open_camera(config, SystemClock())
     try:
-        frames = [camera.read(5.0) for _ in range(25)]
+        paired = next(frame.infrared for _ in range(1000) if (frame := camera.read(5.0)).infrared is not None)
     finally:
         camera.close()
-    paired = [frame for frame in frames if frame.infrared is not None]
-    assert paired
-    assert all(int(frame.infrared.mean()) == 60 for frame in paired)
+    assert int(paired.mean()) == 60
 
 
 def test_one_camera_cannot_be_both() -> None:

@@ -15,7 +15,7 @@ from device.errors import CameraLost, ConfigError
 from device.frame import Frame
 
 TOGETHER = 0.6
-"""Share of the time from frame to frame by which two cameras' pictures may lie apart: half, and the clock's tremble."""
+"""Share of the time from frame to frame by which two cameras' pictures may lie apart: half, and a little more."""
 
 
 class CameraSilent(CameraLost):

@@ -14,8 +14,9 @@ from device.config import CameraConfig
 from device.errors import CameraLost, ConfigError
 from device.frame import Frame
 
-TOGETHER = 0.6
-"""Share of the time from frame to frame by which two cameras' pictures may lie apart: half, and a little more."""
+TOGETHER = 1.1
+"""Frames by which two cameras' pictures may lie apart. They run freely, and the next one is not waited for: so the
+newest of the second may be almost a whole frame older, in which a walking person moves four centimetres."""
 
 
 class CameraSilent(CameraLost):

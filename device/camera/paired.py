@@ -28,7 +28,7 @@ class PairedCamera:
     """The Camera of the first; `is_lost` says how the second fares.
 
     opener  makes the second camera, afresh each time
-    apart_s  two pictures that lie no further apart in time belong together: half the time from frame to frame
+    apart_s  two pictures that lie no further apart in time belong together
     tell     called with true when the second camera is lost, with false when it is back; in its thread
     """
 

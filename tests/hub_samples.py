@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from device.clock import HandClock
+from device.clock import Clock, HandClock
 from device.store.records import Consent
 from sync.hub import consent
 from sync.hub.enrol import Photo
@@ -36,7 +36,7 @@ def blank_state(factory: pytest.TempPathFactory) -> Path:
     return _blank[0]
 
 
-def open_hub(root: Path, factory: pytest.TempPathFactory, clock: HandClock | None = None) -> Hub:
+def open_hub(root: Path, factory: pytest.TempPathFactory, clock: Clock | None = None) -> Hub:
     """A hub of its own in `root`."""
     if not root.exists():
         shutil.copytree(blank_state(factory), root)

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from device.errors import StoreError, TerminalError
-from sync.hub import api_fleet, api_people
+from sync.hub import api_fleet, api_liveness, api_people
 from sync.hub.api_access import Bounded, needs
 from sync.hub.api_models import Problems
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
@@ -44,7 +44,7 @@ def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter
     app = FastAPI(title="fleethub", version="1", docs_url=None, redoc_url=None, openapi_url=None,
                   description="Persons, groups, terminals and events of a fleet of doors.")
     app.state.hub, app.state.claims = hub, claims
-    for routes in (api_people.routes, api_fleet.routes):
+    for routes in (api_people.routes, api_fleet.routes, api_liveness.routes):
         app.include_router(routes, prefix=PREFIX, responses=_REFUSALS)
     for routes in more:
         app.include_router(routes)

@@ -19,6 +19,7 @@ from sync.hub.fleet import Fleet
 from sync.hub.groups import Groups
 from sync.hub.keys import Keys
 from sync.hub.ledger import Ledger
+from sync.hub.liveness import VideoLiveness
 from sync.hub.orders import Orders
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
@@ -49,6 +50,7 @@ class Hub:
     orders: Orders
     events: Events
     tokens: Tokens
+    liveness: VideoLiveness
 
     @classmethod
     def open(cls, where: Places, clock: Clock, environment: Mapping[str, str] | None = None,
@@ -87,7 +89,7 @@ class Hub:
                             keeps_photos(storage))
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people, enroller,
                    Fleet(storage, ledger, groups, keys, clock), Orders(storage, clock), Events(storage, clock),
-                   Tokens(storage, clock))
+                   Tokens(storage, clock), VideoLiveness(where.run, clock))
 
     def tidy(self) -> None:
         """What is to be done now and then: faces without consent go, and what was removed leaves the files."""

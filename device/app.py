@@ -33,6 +33,7 @@ from device.face.models import Models
 from device.face.pad.fusion import LivenessPanel, open_panel
 from device.face.pipeline import Pipeline
 from device.face.runtime import runtime_name
+from device.face.types import Box
 from device.frame import Frame
 from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
 from device.hardware.link import RelayLink
@@ -47,6 +48,7 @@ from device.sighting import Level
 from device.status import Status, memory_mb, status_path, write_status
 from device.store.cache import CacheReader
 from device.store.cache_writer import prepare_gallery
+from device.store.evidence import Evidence
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from device.store.places import Places, is_linked, make_folders, places
@@ -55,6 +57,7 @@ from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.threads import Latest, Worker
 from device.vision import Vision
+from device.witness import Witness
 
 if TYPE_CHECKING:
     from device.kiosk.desk import KioskDesk
@@ -101,6 +104,7 @@ class Terminal:
         self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
         self.panel: Panel | None = None
         self.kiosk = self._kiosk()
+        self.witness = self._witness()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
             _timing(config), clock, self._clock_quality, self._observers(observers),
@@ -116,14 +120,15 @@ class Terminal:
         self._load_roster()
         self._note_start()
         self.vision = Vision(self.pipeline, self._frames, lambda: self.rosters.current,
-                             lambda: self.gatekeeper.demand, self.inbox, self.kiosk.look if self.kiosk else None)
+                             lambda: self.gatekeeper.demand, self.inbox, self._looked)
         for name, body in (("vision", self.vision.body), ("gallery", self.rosters.follow), ("camera", self.keeper)):
             self._workers[name] = Worker(name, body, self.clock)
             self._workers[name].start()
         for event in self.panel.initial():
             self.inbox.put(event)
-        if self.kiosk is not None:
-            self.kiosk.start()
+        for part in (self.kiosk, self.witness):
+            if part is not None:
+                part.start()
         self._ready_s = self.clock.mono() - self._begun_mono
         notify("READY=1", "STATUS=ready")
 
@@ -158,8 +163,9 @@ class Terminal:
             worker.stopping.set()
         for worker in self._workers.values():
             worker.stop()
-        if self.kiosk is not None:
-            self.kiosk.close()
+        for part in (self.kiosk, self.witness):
+            if part is not None:
+                part.close()
         if self.panel is not None:
             self.panel.close()
         if self._people is not None:
@@ -184,8 +190,24 @@ class Terminal:
         return KioskDesk(self.config, self.clock, lambda: self.gatekeeper.state, lambda: self.gatekeeper.turned_mono,
                          self.inbox.offer, self._person)
 
+    def _witness(self) -> Witness | None:
+        days = self.config.evidence.days
+        evidence = Evidence(self.places.evidence, self._key, days)
+        if days:
+            return Witness(evidence, self.inbox.note, self.clock)
+        evidence.sweep(self.clock.now())  # what was kept before it was switched off goes
+        return None
+
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
-        return tuple(others) if self.kiosk is None else (*others, self.kiosk.screen)
+        own = (self.kiosk.screen if self.kiosk else None, self.witness)
+        return (*others, *(one for one in own if one is not None))
+
+    def _looked(self, frame: Frame, faces: Sequence[Box]) -> None:
+        """Vision's newest frame, for those who show or keep it."""
+        if self.kiosk is not None:
+            self.kiosk.look(frame, faces)
+        if self.witness is not None:
+            self.witness.look(frame, faces)
 
     # --- start --------------------------------------------------------------------------------------
 

@@ -125,6 +125,14 @@ class KioskConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceConfig:
+    """Pictures of attacks; nothing else is ever kept."""
+
+    days: float = _key("days for which a picture of each attack is kept, sealed; 0 = none is", 0.0, least=0.0,
+                       most=90.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole of terminal.toml."""
 
@@ -134,6 +142,7 @@ class Config:
     face: FaceConfig = FaceConfig()
     screen: ScreenConfig = ScreenConfig()
     kiosk: KioskConfig = KioskConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
 
 
 def read_config(path: Path) -> Config:

@@ -135,6 +135,7 @@ _ROWS = (
     _info("restored", "fault", "Working again", "已恢复正常", "is not released by a return"),
     _info("gallery_loaded", "gallery", "Faces loaded", "人脸库已加载", _GOES_ON),
     _info("config_changed", "config", "Settings changed", "设置已更改", _GOES_ON),
+    _info("evidence_kept", "evidence", "Picture of an attack kept", "已保存攻击画面", _GOES_ON),
     _info("enrolled", "person", "Person enrolled", "已录入人员", _GOES_ON),
     _info("removed", "person", "Person removed", "已删除人员", _GOES_ON),
     _fault("gallery_empty", "Nobody is enrolled", "尚未录入人员", "refuses everyone"),

@@ -27,19 +27,22 @@ class Places:
     gallery_db  who may enter; written by door-syncd, or by doorctl on a stand-alone terminal
     journal_db  what happened; written by doord
     key         the terminal's key where no service manager hands one over (see `store.seal`)
+    evidence    pictures of attacks, where the site keeps them (see `store.evidence`)
     """
 
     root: Path
     gallery_db: Path
     journal_db: Path
     key: Path
+    evidence: Path
 
 
 def places(environment: Mapping[str, str] | None = None) -> Places:
     """The state folder that DOOR_STATE names, else /var/lib/door; nothing is made or read."""
     chosen = (os.environ if environment is None else environment).get("DOOR_STATE")
     root = Path(chosen).absolute() if chosen else DEFAULT_ROOT
-    return Places(root, root / "gallery" / "gallery.db", root / "journal" / "journal.db", root / "terminal.key")
+    return Places(root, root / "gallery" / "gallery.db", root / "journal" / "journal.db", root / "terminal.key",
+                  root / "journal" / "evidence")
 
 
 def link_path(environment: Mapping[str, str] | None = None) -> Path:

@@ -26,7 +26,7 @@ from device.camera.watch import CameraState
 from device.clock import Clock, ClockQuality, SystemClock, boot_id, quality_of
 from device.config import DEFAULT_PATH, Config, read_config
 from device.door.reasons import entry
-from device.door.types import Degraded, Timing
+from device.door.types import Command, Degraded, DoorInput, Fire, Timing, Verb
 from device.errors import SealBroken, StoreError, TerminalError
 from device.face.card import Card
 from device.face.models import Models
@@ -51,6 +51,7 @@ from device.store.cache_writer import prepare_gallery
 from device.store.evidence import Evidence
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
+from device.store.latch import FireLatch
 from device.store.places import Places, is_linked, make_folders, places
 from device.store.records import Person
 from device.store.seal import Key, load_key
@@ -79,7 +80,7 @@ class Terminal:
         self._begun_mono = clock.mono()
         self.config, self.places, self.clock = config, where, clock
         self._acknowledged, self._echo = acknowledged, echo
-        self._is_stopping = False
+        self._is_stopping = self._is_reset_asked = False
         self._next_second = 0.0
         self._next_trim = clock.mono() + MINUTE_S
         self._ready_s = 0.0
@@ -92,6 +93,7 @@ class Terminal:
         self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
         self._floor = self._newest_entry_at()
         self.inbox = Inbox()
+        self._fire_latch = FireLatch(where.fire)
         self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._roster_changed,
                                     self._roster_failed)
         self._people: CacheReader | None = None
@@ -108,7 +110,7 @@ class Terminal:
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
             _timing(config), clock, self._clock_quality, self._observers(observers),
-            Vigilance(Level(config.face.liveness), config.face.attack_high_s))
+            Vigilance(Level(config.face.liveness), config.face.attack_high_s), latch=self._fire_latch.set)
         self.desk = open_desk(where, self._key, boot_id(), clock, self.gatekeeper.handle, self.journal,
                               self._clock_quality)
         self._workers: dict[str, Worker] = {}
@@ -124,8 +126,7 @@ class Terminal:
         for name, body in (("vision", self.vision.body), ("gallery", self.rosters.follow), ("camera", self.keeper)):
             self._workers[name] = Worker(name, body, self.clock)
             self._workers[name].start()
-        for event in self.panel.initial():
-            self.inbox.put(event)
+        self._restore_fire(self.panel.initial())
         for part in (self.kiosk, self.witness):
             if part is not None:
                 part.start()
@@ -145,6 +146,10 @@ class Terminal:
                 self.gatekeeper.handle(event)
             self.panel.tick()
         self._hear_relay()
+        if self._is_reset_asked:
+            self._is_reset_asked = False
+            self.gatekeeper.handle(Command(self.clock.mono(), f"local-{secrets.token_hex(4)}", Verb.RESET,
+                                           is_local=True, source="doorctl"))
         if self.desk is not None:
             self.desk.turn()
         if self.clock.mono() >= self._next_second:
@@ -154,6 +159,10 @@ class Terminal:
     def stop(self) -> None:
         """End `run` soon; safe from a signal handler or another thread."""
         self._is_stopping = True
+
+    def reset(self) -> None:
+        """Somebody at the door ends alarms and a fire release; safe from a signal handler or another thread."""
+        self._is_reset_asked = True  # a queue's lock may be held by the very thread that a signal interrupts
 
     def close(self) -> None:
         """Relay off first, then the threads, then the files."""
@@ -208,6 +217,15 @@ class Terminal:
             self.kiosk.look(frame, faces)
         if self.witness is not None:
             self.witness.look(frame, faces)
+
+    def _restore_fire(self, initial: Sequence[DoorInput]) -> None:
+        """What the wires say at the start, after the fire that was there before it."""
+        if self._fire_latch.is_set:
+            self.gatekeeper.handle(Fire(self.clock.mono(), True))
+            if not any(isinstance(event, Fire) for event in initial):
+                self.gatekeeper.handle(Fire(self.clock.mono(), False))
+        for event in initial:
+            self.inbox.put(event)
 
     # --- start --------------------------------------------------------------------------------------
 
@@ -369,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     config = read_config(options.config)
     with Terminal(config, places(), SystemClock(), relay_socket=options.relay_socket) as terminal:
-        stop_on_signals(terminal)
+        obey_signals(terminal)
         terminal.start()
         if options.until_ready:
             sys.stdout.write(terminal.status().to_json() + "\n")
@@ -378,13 +396,17 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def stop_on_signals(terminal: Terminal) -> None:
-    """SIGTERM and SIGINT end the door's loop in order."""
+def obey_signals(terminal: Terminal) -> None:
+    """SIGTERM and SIGINT end the door's loop in order; SIGUSR1 is a reset given at the door."""
+    def reset(number: int, frame: FrameType | None) -> None:
+        terminal.reset()
+
     def stop(number: int, frame: FrameType | None) -> None:
         terminal.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGUSR1, reset)
 
 
 def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
@@ -413,7 +435,11 @@ def _liveness_words(config: Config, panel: LivenessPanel | None) -> str:
 
 
 def _timing(config: Config) -> Timing:
-    return Timing(has_contact=config.pins.contact is not None, journal_first=config.door.journal == "first")
+    door = config.door
+    return Timing(has_contact=config.pins.contact is not None, journal_first=door.journal == "first",
+                  held_warning_s=door.held_warning_s, held_alarm_s=door.held_alarm_s,
+                  rex_release_s=door.rex_release_s, relock_on_open=door.relock_on_open,
+                  fire_auto_reset=door.fire_auto_reset)
 
 
 def _version() -> str:

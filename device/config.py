@@ -38,6 +38,14 @@ class DoorConfig:
     lock: str = _key("what the relay drives; must be named", choices=("strike", "maglock"))
     id: str = _key("name of this door in rules and in the journal", "door")
     release_s: float = _key("seconds that the door stays released", 5.0, least=0.5, most=60.0)
+    release_accessible_s: float = _key("the same for people who need longer", 10.0, least=0.5, most=120.0)
+    rex_release_s: float = _key("seconds that the exit button releases the door", 5.0, least=0.5, most=60.0)
+    relock_on_open: bool = _key("whether the lock falls again as soon as the door opens; needs the contact", True)
+    held_warning_s: float = _key("seconds open after which the visitor is asked to close", 20.0, least=1.0,
+                                 most=3600.0)
+    held_alarm_s: float = _key("seconds open after which the alarm is raised", 30.0, least=1.0, most=3600.0)
+    fire_auto_reset: bool = _key("whether the door locks again by itself when the fire alarm's wire is quiet; else "
+                                 "it stays free until `doorctl reset`", False)
     journal: str = _key("whether the release or its journal entry comes first", "after", choices=("after", "first"))
     time_zone: str = _key("IANA name of the site's time zone", "UTC")
     lockout_after: int = _key("failed tries of one minute after which an alarm is raised", 5, least=1, most=5)
@@ -159,6 +167,8 @@ def read_config(path: Path) -> Config:
 def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:
     """Config from a parsed TOML table; ConfigError names the first key that is wrong."""
     config: Config = _section(Config, table, where, "")
+    if config.door.held_warning_s > config.door.held_alarm_s:
+        raise ConfigError(f"{where}: door.held_warning_s cannot be more than door.held_alarm_s")
     if config.face.agree > config.face.of:
         raise ConfigError(f"{where}: face.agree ({config.face.agree}) cannot be more than face.of ({config.face.of})")
     if config.camera.infrared is not None and config.camera.infrared == config.camera.source:

@@ -86,14 +86,16 @@ class Gatekeeper:
                  signal: Callable[[str], None], journal: JournalKeeper, timing: Timing, clock: Clock,
                  clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = (),
                  vigilance: Vigilance | None = None,
-                 claim_of: Callable[[CredentialShown, Now], Claim] | None = None) -> None:
-        """claim_of  who a credential says somebody is; None where the terminal reads none"""
+                 claim_of: Callable[[CredentialShown, Now], Claim] | None = None,
+                 latch: Callable[[bool], None] | None = None) -> None:
+        """claim_of  who a credential says somebody is; None where the terminal reads none
+        latch     keeps whether fire has freed the door, over a restart"""
         self._inbox, self._roster, self._person = inbox, roster, person
         self._lock, self._signal, self._journal = lock, signal, journal
         self._timing, self._clock, self._clock_quality = timing, clock, clock_quality
         self._observers = observers
         self._vigilance = vigilance or Vigilance()
-        self._claim_of = claim_of
+        self._claim_of, self._latch = claim_of, latch
         self._vigilant_until = float("-inf")
         self._asked = Demand()
         self._memory = Memory()
@@ -137,6 +139,8 @@ class Gatekeeper:
                 self.state = before
                 return
             is_noted = self._perform(effect) and is_noted
+        if self._latch is not None and self.state.is_fire is not before.is_fire:
+            self._latch(self.state.is_fire)
 
     def _sighted(self, sighting: Sighting) -> None:
         claim = claim_from(sighting)

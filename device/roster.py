@@ -159,6 +159,7 @@ class RosterKeeper:
     def _rules(self, reader: CacheReader | None) -> Rules:
         door = self._config.door
         site = Site(door_id=door.id, time_zone=door.time_zone, release_s=door.release_s,
+                    release_accessible_s=door.release_accessible_s,
                     lockout_after=door.lockout_after)
         if reader is None:
             return Rules((), (), site)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device.app import Terminal, stop_on_signals
+from device.app import Terminal, obey_signals
 from device.clock import SystemClock
 from device.commands.console import say
 from device.commands.told import Teller
@@ -65,7 +65,7 @@ def serve(config: Config, is_try: bool = False) -> int:
     teller = Teller(say)
     with Terminal(config, places(), SystemClock(), observers=[teller], acknowledged=teller.acknowledged,
                   echo=lambda line: say(f"          {line}")) as terminal:
-        stop_on_signals(terminal)
+        obey_signals(terminal)
         terminal.start()
         status = terminal.status()
         say(f"{status.door_id}: ready after {status.ready_s:.1f} s, {status.people} people, {status.templates} "

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from device.app import Terminal, stop_on_signals
+from device.app import Terminal, obey_signals
 from device.clock import SystemClock
 from device.commands.opened import load_enrolled
 from device.commands.told import Teller
@@ -115,7 +115,7 @@ class Show:
             camera = self.config.camera
             self._camera = RehearsalCamera(Stage(self._people, (camera.width, camera.height)), empty(), camera.fps,
                                            self.clock)
-            stop_on_signals(terminal)
+            obey_signals(terminal)
             terminal.start()
             status = terminal.status()
             say(f"ready after {status.ready_s:.1f} s: {status.model_id}, {self.config.door.lock}; liveness "

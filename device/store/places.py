@@ -28,6 +28,7 @@ class Places:
     journal_db  what happened; written by doord
     key         the terminal's key where no service manager hands one over (see `store.seal`)
     evidence    pictures of attacks, where the site keeps them (see `store.evidence`)
+    fire        there where fire has freed the door and nobody has reset it (see `store.latch`)
     """
 
     root: Path
@@ -35,6 +36,7 @@ class Places:
     journal_db: Path
     key: Path
     evidence: Path
+    fire: Path
 
 
 def places(environment: Mapping[str, str] | None = None) -> Places:
@@ -42,7 +44,7 @@ def places(environment: Mapping[str, str] | None = None) -> Places:
     chosen = (os.environ if environment is None else environment).get("DOOR_STATE")
     root = Path(chosen).absolute() if chosen else DEFAULT_ROOT
     return Places(root, root / "gallery" / "gallery.db", root / "journal" / "journal.db", root / "terminal.key",
-                  root / "journal" / "evidence")
+                  root / "journal" / "evidence", root / "journal" / "fire")
 
 
 def link_path(environment: Mapping[str, str] | None = None) -> Path:

@@ -59,6 +59,7 @@ class Distributor:
         self._published: dict[str, tuple[str, int]] = {}
         self._live: dict[str, tuple[int, float]] = {}  # stream -> first seq of the pages sent just now, and when
         self._group_keys: dict[str, str] = {}
+        self._heads_due: list[float] = []  # when heads are to be published besides their minute
         self._heads_at = float("-inf")
         self._new_epoch_at = float("-inf")
 
@@ -69,9 +70,9 @@ class Distributor:
         self.say_heads_in(0.0)
         self._catchup.forget()
 
-    def say_heads_in(self, seconds: float) -> None:
-        """Have all heads published that soon, at the latest."""
-        self._heads_at = min(self._heads_at, self._clock.mono() + seconds - HEAD_S)
+    def say_heads_in(self, *seconds: float) -> None:
+        """Have all heads published after each of these delays, besides their minute."""
+        self._heads_due = [self._clock.mono() + delay for delay in seconds]
 
     def changed(self, streams: list[str]) -> None:
         """These streams moved: one page to each group; a terminal's own stream goes to it alone."""
@@ -125,7 +126,9 @@ class Distributor:
     def tick(self) -> None:
         """About once a second: heads when they are due, and whoever still lags."""
         now = self._clock.mono()
-        if now - self._heads_at >= HEAD_S:
+        is_asked = any(due <= now for due in self._heads_due)
+        if is_asked or now - self._heads_at >= HEAD_S:
+            self._heads_due = [due for due in self._heads_due if due > now]
             self._heads_at = now
             for group, site in self._roster.groups().items():
                 self.say_head(group, site)

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.25  # how often other processes' changes, commands and states are looked for
 TIDY_S = 600.0
 AGAIN_S = 1.0
+HEADS_AGAIN_S = (1.0, 4.0, 15.0)
 PORT = 8883
 
 
@@ -172,8 +173,9 @@ class Service:
             self._files.write_revoked()
         if (self._files.write() or is_list_due) and self.broker:
             self.broker.reload()
-            # Whoever subscribed before the broker knew its groups was not given the heads that the broker keeps.
-            self.wire.distributor.say_heads_in(AGAIN_S)
+            # Whoever subscribed before the broker knew its groups was not given the heads that the broker keeps, and
+            # a busy broker takes seconds to read its list anew.
+            self.wire.distributor.say_heads_in(*HEADS_AGAIN_S)
         self.wire.look_after_fleet()
 
     def _has_moved(self, stream: str) -> None:

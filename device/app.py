@@ -25,9 +25,10 @@ from device.camera.keeper import CameraEvent, CameraKeeper
 from device.camera.watch import CameraState
 from device.clock import Clock, ClockQuality, SystemClock, boot_id, quality_of
 from device.config import DEFAULT_PATH, Config, read_config
+from device.credentials.desk import CredentialDesk
 from device.door.reasons import entry
-from device.door.types import Command, Degraded, DoorInput, Fire, Timing, Verb
-from device.errors import SealBroken, StoreError, TerminalError
+from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
+from device.errors import ConfigError, SealBroken, StoreError, TerminalError
 from device.face.card import Card
 from device.face.models import Models
 from device.face.pad.fusion import LivenessPanel, open_panel
@@ -39,10 +40,13 @@ from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
 from device.hardware.link import RelayLink
 from device.hardware.orders import Ack, Said
 from device.inbox import Inbox
+from device.link import read_link
 from device.notify import notify
 from device.orders_desk import open_desk
 from device.packs import library
 from device.panel import Panel
+from device.passages import LOOK_BACK
+from device.readers import Readers
 from device.roster import Roster, RosterKeeper
 from device.sighting import Level
 from device.status import Status, memory_mb, status_path, write_status
@@ -52,10 +56,11 @@ from device.store.evidence import Evidence
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from device.store.latch import FireLatch
-from device.store.places import Places, is_linked, make_folders, places
+from device.store.places import Places, is_linked, link_path, make_folders, places
 from device.store.records import Person
 from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
+from device.store.trust import Verifier
 from device.threads import Latest, Worker
 from device.vision import Vision
 from device.witness import Witness
@@ -85,6 +90,7 @@ class Terminal:
         self._next_trim = clock.mono() + MINUTE_S
         self._ready_s = 0.0
         self._is_vision_silent = False
+        self._quality = ClockQuality.UNTRUSTED
         make_folders(where)
         self._key = load_key(where)
         self._set_aside = _prepare(where, self._key, clock)
@@ -105,13 +111,18 @@ class Terminal:
         self.pipeline = Pipeline(self.models, config.face, clock, self.liveness)
         self.relay = RelayLink(config.pins.lock, config.pins.active_low, clock, relay_socket)
         self.panel: Panel | None = None
+        self.credentials = CredentialDesk(where.gallery_db, self._key, _verifier(), clock, self._clock_quality_seen,
+                                          self.inbox.put, lambda: self.gatekeeper.awaited)
+        self.readers = Readers(config, clock, self.credentials.offer, self._degrade, self.inbox.note)
         self.kiosk = self._kiosk()
         self.witness = self._witness()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
             _timing(config), clock, self._clock_quality, self._observers(observers),
-            Vigilance(Level(config.face.liveness), config.face.attack_high_s), latch=self._fire_latch.set)
-        self.desk = open_desk(where, self._key, boot_id(), clock, self.gatekeeper.handle, self.journal,
+            Vigilance(Level(config.face.liveness), config.face.attack_high_s), self._fire_latch.set, self._stepped)
+        if self.journal.journal is not None:
+            self.gatekeeper.passages.recall(self.journal.journal.last(LOOK_BACK))
+        self.desk = open_desk(where, self._key, boot_id(), clock, self._ordered, self.journal,
                               self._clock_quality)
         self._workers: dict[str, Worker] = {}
 
@@ -123,7 +134,10 @@ class Terminal:
         self._note_start()
         self.vision = Vision(self.pipeline, self._frames, lambda: self.rosters.current,
                              lambda: self.gatekeeper.demand, self.inbox, self._looked)
-        for name, body in (("vision", self.vision.body), ("gallery", self.rosters.follow), ("camera", self.keeper)):
+        bodies: dict[str, Callable[[Worker], None]] = {
+            "vision": self.vision.body, "gallery": self.rosters.follow, "camera": self.keeper,
+            "credentials": self.credentials.run, **self.readers.bodies()}
+        for name, body in bodies.items():
             self._workers[name] = Worker(name, body, self.clock)
             self._workers[name].start()
         self._restore_fire(self.panel.initial())
@@ -175,6 +189,7 @@ class Terminal:
         for part in (self.kiosk, self.witness):
             if part is not None:
                 part.close()
+        self.readers.close()
         if self.panel is not None:
             self.panel.close()
         if self._people is not None:
@@ -197,7 +212,7 @@ class Terminal:
         from device.kiosk.desk import KioskDesk
 
         return KioskDesk(self.config, self.clock, lambda: self.gatekeeper.state, lambda: self.gatekeeper.turned_mono,
-                         self.inbox.offer, self._person)
+                         self.credentials.offer, self._person)
 
     def _witness(self) -> Witness | None:
         days = self.config.evidence.days
@@ -217,6 +232,7 @@ class Terminal:
             self.kiosk.look(frame, faces)
         if self.witness is not None:
             self.witness.look(frame, faces)
+        self.readers.look(frame)
 
     def _restore_fire(self, initial: Sequence[DoorInput]) -> None:
         """What the wires say at the start, after the fire that was there before it."""
@@ -262,7 +278,13 @@ class Terminal:
             if state not in (CameraState.OPENING, CameraState.FINE):
                 self._degrade(state.value, state is event.state)
 
-    def _roster_changed(self, roster: Roster) -> None:
+    def _roster_changed(self, before: Roster, roster: Roster) -> None:
+        self._note_gallery(roster)
+        version = roster.rules.site.policy_version
+        if version != before.rules.site.policy_version:
+            self.inbox.note(entry("policy_changed", policy=version, rules=len(roster.rules.rules)))
+
+    def _note_gallery(self, roster: Roster) -> None:
         self.inbox.note(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
                               rejected=roster.rejected))
 
@@ -274,6 +296,9 @@ class Terminal:
 
     # --- the door thread ----------------------------------------------------------------------------
 
+    def _ordered(self, command: Command) -> None:
+        self.gatekeeper.handle(command)
+
     def _person(self, person_id: str) -> Person | None:
         """The person's record, read at the moment of the decision; nobody where it cannot be read."""
         try:
@@ -284,12 +309,20 @@ class Terminal:
             log.error("person %s cannot be read: %s", person_id, error)
             return None
 
+    def _stepped(self, state: DoorState, effects: Sequence[Effect]) -> None:
+        if self.panel is not None:
+            self.panel.stepped(state, effects)
+
     def _signal(self, reason: str) -> None:
         if self.panel is not None:
             self.panel.show(reason)
 
+    def _clock_quality_seen(self) -> ClockQuality:
+        """As the door thread last judged it; for other threads."""
+        return self._quality
+
     def _clock_quality(self) -> ClockQuality:
-        quality = quality_of(self.clock.now(), self._floor)
+        quality = self._quality = quality_of(self.clock.now(), self._floor)
         if self.journal.journal is not None:
             self.journal.journal.clock_quality = quality
         return quality
@@ -315,6 +348,7 @@ class Terminal:
         self._degrade("clock_lost", quality is ClockQuality.UNTRUSTED)
         self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
             quality is not ClockQuality.UNTRUSTED) else self._floor
+        self.gatekeeper.plan()
         write_status(status_path(self.places), self.status())
         if not self._is_vision_silent:
             notify("WATCHDOG=1")
@@ -332,7 +366,7 @@ class Terminal:
         self._degrade("hub_silent", self.desk.is_stale)
         if journal is not None and journal.journal_id == self.desk.journal_ahead:
             self.journal.renew("set back: the hub has more of it than this terminal")
-            self._roster_changed(self.rosters.current)  # receipts wait for this word in the new journal
+            self._note_gallery(self.rosters.current)  # receipts wait for this word in the new journal
         elif journal is not None and is_trim_due:
             self.journal.trim(self.desk.acked(journal.journal_id))
 
@@ -418,6 +452,15 @@ def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
     except InUse as error:  # doorctl is enrolling somebody: what is there is good enough to start with
         log.warning("%s", error)
         return None
+
+
+def _verifier() -> Verifier:
+    """The hub's keys, whose signature makes a QR pass; none on a terminal that stands alone."""
+    try:
+        return Verifier(read_link(link_path()).hub_signing) if is_linked() else Verifier()
+    except (ConfigError, ValueError) as error:
+        log.error("no QR pass is taken: %s", error)
+        return Verifier()
 
 
 def _liveness(config: Config, card: Card) -> LivenessPanel | None:

@@ -63,8 +63,51 @@ class PinsConfig:
     lamp_green: int | None = _key("lamp: released", None, least=0, most=63)
     lamp_red: int | None = _key("lamp: refused", None, least=0, most=63)
     buzzer: int | None = _key("buzzer", None, least=0, most=63)
+    interlock: int | None = _key("contact of an interlock's other door, closed = that door closed", None, least=0,
+                                 most=63)
+    bell: int | None = _key("doorbell button, closes when pressed", None, least=0, most=63)
+    relay2: int | None = _key("a second relay", None, least=0, most=63)
     fire_closes: bool = _key("true where the fire alarm's contact closes on alarm: a cut wire goes unseen", False)
     active_low: bool = _key("true where the relay board energises on a low level", False)
+    relay2_for: str = _key("what the second relay follows: an alarm that stands, a duress credential, the bell, each "
+                           "release (gate), or this door being released or open (interlock)", "alarm",
+                           choices=("alarm", "duress", "bell", "gate", "interlock"))
+    relay2_s: float = _key("seconds of its pulse for duress, bell and gate", 1.0, least=0.1, most=60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderConfig:
+    """Other ways in than the face. A reader beside the door's inner side serves those who leave."""
+
+    wiegand_d0: int | None = _key("card reader: line D0 (BCM)", None, least=0, most=63)
+    wiegand_d1: int | None = _key("card reader: line D1", None, least=0, most=63)
+    wiegand_side: str = _key("which way its holders pass", "entry", choices=("entry", "exit"))
+    usb: str | None = _key("card reader that types like a keyboard: its device, e.g. "
+                           "/dev/input/by-id/usb-...-event-kbd", None)
+    usb_bits: int = _key("how many bits the number that it types stands for", 32, choices=(24, 32, 35, 64))
+    usb_side: str = _key("which way its holders pass", "entry", choices=("entry", "exit"))
+    keypad_rows: tuple[int, ...] = _key("keypad matrix: pins of its rows, top to bottom", (), least=0, most=63)
+    keypad_columns: tuple[int, ...] = _key("keypad matrix: pins of its columns, left to right", (), least=0, most=63)
+    keypad_side: str = _key("which way its users pass", "entry", choices=("entry", "exit"))
+    qr: bool = _key("whether passes shown to the camera as QR codes are read", False)
+    osdp: str | None = _key("OSDP reader: its serial port, e.g. /dev/ttyUSB0", None)
+    osdp_address: int = _key("its address on the line", 0, least=0, most=126)
+    osdp_baud: int = _key("bits per second", 9600, choices=(9600, 19200, 38400, 57600, 115200))
+    osdp_side: str = _key("which way its holders pass", "entry", choices=("entry", "exit"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerConfig:
+    """The access controller that this terminal serves as a reader, where a site has one already."""
+
+    wiegand_d0: int | None = _key("Wiegand out: line D0 (BCM)", None, least=0, most=63)
+    wiegand_d1: int | None = _key("Wiegand out: line D1", None, least=0, most=63)
+    wiegand_bits: int = _key("format sent for an admitted person's card", 26, choices=(26, 34, 37))
+    pulse_us: int = _key("length of a pulse, microseconds", 100, least=20, most=1000)
+    period_us: int = _key("from pulse to pulse, microseconds", 2000, least=200, most=20_000)
+    osdp: str | None = _key("OSDP out: serial port to the controller", None)
+    osdp_address: int = _key("this terminal's address on the line", 0, least=0, most=126)
+    osdp_baud: int = _key("bits per second", 9600, choices=(9600, 19200, 38400, 57600, 115200))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +191,8 @@ class Config:
     pins: PinsConfig = PinsConfig()
     camera: CameraConfig = CameraConfig()
     face: FaceConfig = FaceConfig()
+    reader: ReaderConfig = ReaderConfig()
+    controller: ControllerConfig = ControllerConfig()
     screen: ScreenConfig = ScreenConfig()
     kiosk: KioskConfig = KioskConfig()
     evidence: EvidenceConfig = EvidenceConfig()
@@ -177,6 +222,7 @@ def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:
     if left >= right or top >= bottom:
         raise ConfigError(f"{where}: face.zone must be left, top, right, bottom with left < right and top < bottom")
     _check_zone(config.door.time_zone, where)
+    _check_readers(config, where)
     return config
 
 
@@ -215,10 +261,7 @@ def _value(hint: Any, value: Any, limits: Any, what: str) -> Any:
     if isinstance(hint, types.UnionType):
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if typing.get_origin(hint) is tuple:
-        length = len(typing.get_args(hint))
-        if not isinstance(value, list) or len(value) != length:
-            raise ConfigError(f"{what} must be a list of {length} numbers")
-        return tuple(_value(float, item, limits, what) for item in value)
+        return _values(typing.get_args(hint), value, limits, what)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
@@ -228,6 +271,13 @@ def _value(hint: Any, value: Any, limits: Any, what: str) -> Any:
     if "least" in limits and not limits["least"] <= value <= limits["most"]:
         raise ConfigError(f"{what} must lie between {limits['least']} and {limits['most']}, not {value!r}")
     return value
+
+
+def _values(items: Any, value: Any, limits: Any, what: str) -> Any:
+    is_any_number = items[-1] is Ellipsis
+    if not isinstance(value, list) or (not is_any_number and len(value) != len(items)):
+        raise ConfigError(f"{what} must be a list of {'whole' if is_any_number else len(items)} numbers")
+    return tuple(_value(items[0], item, limits, what) for item in value)
 
 
 _NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
@@ -240,6 +290,18 @@ def _nearest(key: str, path: str) -> str:
         return "; a raw score cannot be set: set face.fpir, the share of strangers that may pass"
     close = difflib.get_close_matches(key, local, 1) or difflib.get_close_matches(_join(path, key), names, 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _check_readers(config: Config, where: str) -> None:
+    for section, pair in (("reader", config.reader), ("controller", config.controller)):
+        if (pair.wiegand_d0 is None) != (pair.wiegand_d1 is None):
+            raise ConfigError(f"{where}: {section}.wiegand_d0 and {section}.wiegand_d1 belong together: name both or "
+                              "neither")
+    rows, columns = config.reader.keypad_rows, config.reader.keypad_columns
+    if (rows or columns) and (len(rows), len(columns)) not in ((4, 3), (4, 4)):
+        raise ConfigError(f"{where}: reader.keypad_rows must name 4 pins and reader.keypad_columns 3 or 4")
+    if config.reader.osdp is not None and config.reader.osdp == config.controller.osdp:
+        raise ConfigError(f"{where}: reader.osdp and controller.osdp are one serial port; each needs its own")
 
 
 def _check_zone(name: str, where: str) -> None:

@@ -7,36 +7,38 @@ machine says; the decision itself is pure (`device.door`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Protocol
 
 from device.clock import Clock, ClockQuality
+from device.door.claim import claim_from
+from device.door.decision import Claim, Decision, Memory, Now
 from device.door.machine import step
-from device.door.policy import claim_from, decide
+from device.door.modes import planned
+from device.door.policy import decide
+from device.door.reasons import entry
 from device.door.types import (
-    Claim,
-    CredentialShown,
+    Command,
     Decided,
-    Decision,
     DoorInput,
     DoorState,
     Effect,
-    Memory,
     Note,
-    Now,
-    Person,
     Release,
     Secure,
     Signal,
     Tick,
     Timing,
+    Verb,
 )
 from device.inbox import Inbox
+from device.passages import PASSED, Passages, Positions
 from device.roster import Roster
 from device.sighting import Demand, Level, Outcome, Sighting
 from device.store.keeper import JournalKeeper
-from device.store.records import NewEntry
+from device.store.records import NewEntry, Person
 
 log = logging.getLogger(__name__)
 
@@ -85,20 +87,22 @@ class Gatekeeper:
     def __init__(self, inbox: Inbox, roster: Callable[[], Roster], person: Callable[[str], Person | None], lock: Lock,
                  signal: Callable[[str], None], journal: JournalKeeper, timing: Timing, clock: Clock,
                  clock_quality: Callable[[], ClockQuality], observers: tuple[Observer, ...] = (),
-                 vigilance: Vigilance | None = None,
-                 claim_of: Callable[[CredentialShown, Now], Claim] | None = None,
-                 latch: Callable[[bool], None] | None = None) -> None:
-        """claim_of  who a credential says somebody is; None where the terminal reads none
-        latch     keeps whether fire has freed the door, over a restart"""
+                 vigilance: Vigilance | None = None, latch: Callable[[bool], None] | None = None,
+                 stepped: Callable[[DoorState, Sequence[Effect]], None] | None = None) -> None:
+        """latch    keeps whether fire has freed the door, over a restart
+        stepped  is told of each step of the machine: the second relay follows it"""
         self._inbox, self._roster, self._person = inbox, roster, person
         self._lock, self._signal, self._journal = lock, signal, journal
         self._timing, self._clock, self._clock_quality = timing, clock, clock_quality
         self._observers = observers
         self._vigilance = vigilance or Vigilance()
-        self._claim_of, self._latch = claim_of, latch
+        self._latch, self._stepped = latch, stepped
+        self.passages = Passages(self._positions, lambda: "hub_silent" in self.state.degraded)
+        self._opened: frozenset[str] = frozenset()  # plans whose first person has come
         self._vigilant_until = float("-inf")
         self._asked = Demand()
         self._memory = Memory()
+        self._committed: list[Note] = []
         self.state = DoorState()
         self.turned_mono = clock.mono()
 
@@ -110,6 +114,12 @@ class Gatekeeper:
             level = Level.HIGH
         return replace(self._asked, level=level)
 
+    @property
+    def awaited(self) -> str | None:
+        """Whose second proof the door waits for; read by the credential desk's thread."""
+        shown = self._memory.shown
+        return shown[-1].person_id if shown else None
+
     def turn(self, timeout_s: float = TICK_S) -> None:
         """Handle one arrival, or let time pass when none comes."""
         self.turned_mono = self._clock.mono()
@@ -118,29 +128,54 @@ class Gatekeeper:
             self.handle(Tick(self._clock.mono()))
         elif isinstance(arrival, Sighting):
             self._sighted(arrival)
-        elif isinstance(arrival, CredentialShown):
-            self._shown(arrival)
+        elif isinstance(arrival, Claim):
+            self._decide(arrival, self._now())
         elif isinstance(arrival, NewEntry):
             self._journal.append(arrival)
         else:
             self.handle(arrival)
 
-    def handle(self, event: DoorInput) -> None:
-        """Step the machine and carry out what it says.
+    def handle(self, event: DoorInput) -> bool:
+        """Step the machine and carry out what it says; whether that was done.
 
         Where the journal must come first and cannot be written, nothing has happened: the old state stands, or a
         renewal would carry out later what was refused now.
         """
         before = self.state
-        self.state, effects = step(before, event, self._timing)
-        is_noted = True
+        after, effects = step(before, event, self._timing)
+        if not self._commit(effects):
+            self._not_recorded()
+            return False
+        self.state = after
         for effect in effects:
-            if isinstance(effect, Release) and effect.only_if_noted and not is_noted:
-                self.state = before
-                return
-            is_noted = self._perform(effect) and is_noted
+            self._perform(effect)
+        if self._stepped is not None:
+            self._stepped(self.state, effects)
         if self._latch is not None and self.state.is_fire is not before.is_fire:
             self._latch(self.state.is_fire)
+        return True
+
+    def plan(self) -> None:
+        """See what the calendar asks for now; called once a second, and when a first person has come."""
+        wanted = planned(self._roster().rules, self._opened, self._now())
+        self._opened = wanted.opened
+        if wanted.mode is not self.state.planned:
+            self.handle(Command(self._clock.mono(), wanted.plan_id or "none", Verb.MODE, mode=wanted.mode,
+                                source="schedule"))
+
+    def _commit(self, effects: Sequence[Effect]) -> bool:
+        """Write what must be on the medium before the relay moves; false where that failed, and nothing happened."""
+        ahead = list(takewhile(lambda effect: isinstance(effect, Note), effects))
+        after = effects[len(ahead):len(ahead) + 1]
+        if not after or not isinstance(after[0], Release) or not after[0].only_if_noted:
+            return True
+        self._committed = [note for note in ahead if isinstance(note, Note)]
+        return self._journal.commit([note.entry for note in self._committed],
+                                    [note.uses for note in self._committed if note.uses is not None])
+
+    def _not_recorded(self) -> None:
+        self._journal.append(entry("not_recorded"))
+        self._perform(Signal("not_recorded"))
 
     def _sighted(self, sighting: Sighting) -> None:
         claim = claim_from(sighting)
@@ -152,37 +187,47 @@ class Gatekeeper:
         if sighting.outcome in (Outcome.ATTACK, Outcome.UNPROVED) and decision.alarms:
             self._vigilant_until = self._clock.mono() + self._vigilance.high_s
 
-    def _shown(self, shown: CredentialShown) -> None:
-        if self._claim_of is None:
-            log.warning("a %s was shown; this terminal reads none", shown.method.value)
-            return
-        now = self._now()
-        self._decide(self._claim_of(shown, now), now)
-
     def _now(self) -> Now:
         return Now(self._clock.now(), self._clock.mono(), self._clock_quality())
 
     def _decide(self, claim: Claim, now: Now) -> Decision:
         """Ask the policy about a claim, and act on the answer."""
         person = None if claim.person_id is None else self._person(claim.person_id)
-        decision, self._memory = decide(claim, person, self._roster().rules, self._memory, now)
+        rules, shown = self._roster().rules, claim.qr_pass
+        is_used = shown is not None and self._journal.is_used(shown.pass_id)
+        scene = self.passages.scene(claim.person_id, rules, is_used)
+        decision, self._memory = decide(claim, person, rules, self._memory, now, scene)
         self._asked = decision.demand or Demand()
-        self.handle(Decided(decision, now.mono))
+        if not self.handle(Decided(decision, now.mono)):
+            decision = replace(decision, granted=False, reason="not_recorded", opens=())
+        if decision.opens and not self._opened.issuperset(decision.opens):
+            self._opened |= frozenset(decision.opens)
+            self.plan()
         if not decision.is_repeat:
             for observer in self._observers:
                 observer.decided(decision, now)
         return decision
 
-    def _perform(self, effect: Effect) -> bool:
-        """Carry out one effect; false where it had to be written and could not be."""
+    def _positions(self) -> Positions:
+        return self._roster().positions
+
+    def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Release):
             self._lock.release(effect.seconds)
         elif isinstance(effect, Secure):
             self._lock.secure()
         elif isinstance(effect, Note):
-            return self._journal.append(effect.entry) is not None
+            self._note(effect)
         elif isinstance(effect, Signal):
             self._signal(effect.reason)
             for observer in self._observers:
                 observer.signalled(effect.reason)
-        return True
+
+    def _note(self, note: Note) -> None:
+        if note in self._committed:
+            self._committed.remove(note)  # it is on the medium already
+        else:
+            self._journal.append(note.entry)
+        if note.entry.reason in PASSED and note.entry.person_id is not None:
+            area = str(dict(note.entry.detail).get("area") or "")
+            self.passages.passed(note.entry.person_id, area, self._clock.now())

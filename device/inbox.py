@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import queue
 
-from device.door.types import CredentialShown, DoorInput, Tick
+from device.door.decision import Claim
+from device.door.types import DoorInput, Tick
 from device.sighting import Sighting
 from device.store.records import NewEntry
 
-Arrival = Sighting | CredentialShown | DoorInput | NewEntry
+Arrival = Sighting | Claim | DoorInput | NewEntry
 
 SIGHTINGS_MAY_WAIT = 32
 FACTS_MAY_WAIT = 4096

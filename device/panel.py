@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from device.clock import Clock
 from device.config import PinsConfig
 from device.door.reasons import reason
-from device.door.types import DoorInput
+from device.door.second import pulses, stands
+from device.door.types import DoorInput, DoorState, Effect
 from device.door.wires import Wires
 from device.hardware.board import Board
 
@@ -15,8 +16,9 @@ from device.hardware.board import Board
 class Panel:
     """Opened once at the start; all methods on the door thread."""
 
-    def __init__(self, board: Board, clock: Clock) -> None:
-        self._board, self._clock = board, clock
+    def __init__(self, board: Board, clock: Clock, second_for: str = "alarm") -> None:
+        """second_for  what the second relay follows (see `door.second`)"""
+        self._board, self._clock, self._second_for = board, clock, second_for
         self._wires = Wires(board.inputs.levels(), clock.mono())
 
     @classmethod
@@ -27,7 +29,7 @@ class Panel:
         wake  called on gpiozero's thread after each edge
         echo  gets a line per signal where the pins are mock ones
         """
-        return cls(Board.open(pins, clock, wake, echo), clock)
+        return cls(Board.open(pins, clock, wake, echo), clock, pins.relay2_for)
 
     def initial(self) -> tuple[DoorInput, ...]:
         """What was active already when the terminal started."""
@@ -47,9 +49,21 @@ class Panel:
         row = reason(code)
         self._board.signals.show(row.light, row.sound, self._clock.mono())
 
+    def stepped(self, state: DoorState, effects: Sequence[Effect]) -> None:
+        """Have the second relay follow the door."""
+        second, mono = self._board.second, self._clock.mono()
+        if second is None:
+            return
+        second.hold(stands(self._second_for, state), mono)
+        if pulses(self._second_for, effects):
+            second.pulse(mono)
+
     def tick(self) -> None:
         """Move the signals on."""
-        self._board.signals.tick(self._clock.mono())
+        mono = self._clock.mono()
+        self._board.signals.tick(mono)
+        if self._board.second is not None:
+            self._board.second.tick(mono)
 
     def close(self) -> None:
         self._board.close()

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from device.config import Config
-from device.door.types import Rules, Site
+from device.door.rules import Rules, Site
 from device.errors import StoreError
 from device.face.card import Card
 from device.face.gallery import Gallery
 from device.face.threshold import SiteScores, Threshold, site_scores, threshold_for
+from device.passages import Positions
 from device.store.cache import CacheReader, Columns
-from device.store.records import Template
+from device.store.policy_records import PolicyRecords, read_policy, revoked_passes
+from device.store.records import Position, Template
 from device.store.seal import Key
 from device.threads import Worker
 
@@ -34,8 +36,9 @@ QUIET_S = 3.0  # after the last change, before the site's own scores (a tenth of
 class Roster:
     """One generation of everything that a decision needs to know of who may enter.
 
-    rejected  templates in the file that did not open under the terminal's key
-    foreign   templates of other models, which this terminal does not compare
+    positions  where people are, as the hub says
+    rejected   templates in the file that did not open under the terminal's key
+    foreign    templates of other models, which this terminal does not compare
     """
 
     generation: int
@@ -45,19 +48,23 @@ class Roster:
     people: int
     rejected: int = 0
     foreign: int = 0
+    positions: Positions = field(default_factory=Positions)
 
 
 class RosterKeeper:
     """Loads the first Roster and follows the file from then on."""
 
     def __init__(self, path: Path, key: Key, card: Card, config: Config,
-                 changed: Callable[[Roster], None], failed: Callable[[bool], None]) -> None:
+                 changed: Callable[[Roster, Roster], None], failed: Callable[[bool], None]) -> None:
+        """changed  called with the roster before and the one now, where templates, rules or the threshold changed or
+        anything was removed"""
         self._path, self._key, self._card, self._config = path, key, card, config
         self._changed, self._failed = changed, failed
         self._reader: CacheReader | None = None
         self._version = -1
         self._site: SiteScores | None = None
         self._site_generation = -1
+        self._positions: dict[str, Position] = {}
         self.current = self.empty()
 
     def empty(self) -> Roster:
@@ -72,6 +79,7 @@ class RosterKeeper:
         columns = reader.columns(self._card.model_id)
         gallery = self._gallery_of(columns)
         self._judge_site(gallery)
+        self._follow_positions(reader, -1)
         self.current = self._roster(reader, gallery, len(columns.rejected))
         return self.current
 
@@ -81,6 +89,7 @@ class RosterKeeper:
         quiet_s = 0.0
         while not worker.stopping.wait(RETRY_S if is_failed else POLL_S):
             worker.beat()
+            before = self.current
             try:
                 is_changed = self.refresh()
                 quiet_s = 0.0 if is_changed else quiet_s + POLL_S
@@ -97,11 +106,12 @@ class RosterKeeper:
                 is_failed = False
                 self._failed(False)
             if is_changed:
-                self._changed(self.current)
+                self._changed(before, self.current)
         self.release()
 
     def refresh(self) -> bool:
-        """Take over what was committed since; whether anything was."""
+        """Take over what was committed since; whether anything was that must be told (somebody's passing a door is
+        not)."""
         reader = self._open()
         version = reader.data_version()
         if version == self._version:
@@ -115,8 +125,11 @@ class RosterKeeper:
             self.load()
             return True
         gallery = self.current.gallery.next(_templates(changes.puts), changes.drops, changes.generation)
-        self.current = self._roster(reader, gallery, len(changes.puts.rejected))
-        return True
+        before, rejected = self.current, len(changes.puts.rejected)
+        has_dropped = reader.has_dropped_since(before.generation)
+        self._follow_positions(reader, before.generation)
+        self.current = self._roster(reader, gallery, rejected)
+        return has_dropped or len(changes.puts) > 0 or rejected > 0 or before.rules != self.current.rules
 
     def rejudge(self) -> bool:
         """Take the site's own scores anew; whether the threshold moved."""
@@ -144,7 +157,15 @@ class RosterKeeper:
         models = reader.models()
         foreign = sum(count for model_id, count in models.items() if model_id != self._card.model_id)
         return Roster(gallery.generation, gallery, self._threshold(gallery), self._rules(reader),
-                      reader.people_count(), rejected, foreign)
+                      reader.people_count(), rejected, foreign, Positions.of(dict(self._positions)))
+
+    def _follow_positions(self, reader: CacheReader, generation: int) -> None:
+        if generation < 0:
+            self._positions.clear()
+        found, gone = reader.records_since("position", Position, generation)
+        for key in gone:
+            self._positions.pop(key, None)
+        self._positions.update(found)
 
     def _gallery_of(self, columns: Columns) -> Gallery:
         if not len(columns):
@@ -157,13 +178,18 @@ class RosterKeeper:
         return threshold_for(self._card.populations, self._config.face.fpir, len(gallery), self._site)
 
     def _rules(self, reader: CacheReader | None) -> Rules:
-        door = self._config.door
-        site = Site(door_id=door.id, time_zone=door.time_zone, release_s=door.release_s,
-                    release_accessible_s=door.release_accessible_s,
-                    lockout_after=door.lockout_after)
-        if reader is None:
-            return Rules((), (), site)
-        return Rules(reader.rules(), reader.schedules(), site)
+        records = PolicyRecords() if reader is None else read_policy(reader)
+        return rules_of(records, self._config, frozenset() if reader is None else revoked_passes(reader))
+
+
+def rules_of(records: PolicyRecords, config: Config, revoked: frozenset[str] = frozenset()) -> Rules:
+    """The administrator's records as this terminal's door uses them."""
+    door = config.door
+    site = Site(door_id=door.id, time_zone=door.time_zone, release_s=door.release_s,
+                release_accessible_s=door.release_accessible_s, lockout_after=door.lockout_after,
+                policy_version=records.version)
+    return Rules(records.rules, records.schedules, site, records.holidays, records.plans, records.areas,
+                 records.doors, revoked)
 
 
 def _templates(columns: Columns) -> list[Template]:

@@ -13,8 +13,8 @@ from datetime import datetime
 import cv2
 
 from device.clock import Clock
+from device.door.decision import Decision, Now
 from device.door.reasons import entry
-from device.door.types import Decision, Now
 from device.errors import StoreError
 from device.face.types import Box
 from device.frame import Frame

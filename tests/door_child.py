@@ -15,7 +15,7 @@ import numpy as np
 from device.app import Terminal
 from device.clock import SystemClock
 from device.config import parse_config
-from device.door.types import Decision, Now
+from device.door.decision import Decision, Now
 from device.frame import Frame, Pixels
 from device.sighting import Sighting
 from device.store.places import places

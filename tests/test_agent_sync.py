@@ -39,7 +39,7 @@ def synced(bench):
 
 def test_a_blank_terminal_gets_everything(synced):
     assert len(synced.living()) == 20
-    assert [rule.rule_id for rule in synced.agent._writer.rules()] == ["r1"]
+    assert [rule.rule_id for rule in synced.agent._writer.records("rule", AccessRule)] == ["r1"]
     assert {f"door/v1/site/group/{GROUP}/pages", f"door/v1/site/terminal/{TERMINAL}/pages"} <= synced.wire.topics
 
 

@@ -20,7 +20,8 @@ from device.clock import SystemClock
 from device.commands.opened import load_enrolled
 from device.config import Config, parse_config
 from device.consent import record_consent
-from device.door.types import Decision, Now, Phase
+from device.door.decision import Decision, Now
+from device.door.types import Phase
 from device.enrolment import Photo, enrol
 from device.errors import CameraLost, HardwareMissing, ModelMismatch
 from device.face.card import Card

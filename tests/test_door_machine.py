@@ -10,23 +10,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from device.door.decision import Claim, Decision
 from device.door.machine import step
 from device.door.reasons import REASONS
 from device.door.transitions import TABLE, TRANSITIONS, Event, diagram, transition
 from device.door.types import (
     Cause,
-    Claim,
     Command,
     ContactClosed,
     ContactOpened,
     Decided,
-    Decision,
     Degraded,
     DoorInput,
     DoorState,
     Effect,
     Fire,
-    Method,
     Mode,
     Note,
     Phase,
@@ -39,6 +37,7 @@ from device.door.types import (
     Timing,
     Verb,
 )
+from device.store.records import Method
 
 ANNA, BORIS = "a" * 32, "b" * 32
 TIMING = Timing(has_contact=True)

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from device.clock import ClockQuality
-from device.door.policy import claim_from, decide
-from device.door.types import Claim, Decision, Memory, Now, Rules, Site
+from device.door.claim import claim_from
+from device.door.decision import Claim, Decision, Memory, Now
+from device.door.policy import decide
+from device.door.rules import Rules, Site
 from device.sighting import Outcome, Sighting
 from device.store.records import ALWAYS, AccessRule, Method, Period, Person, PersonClass, Schedule
 

@@ -15,7 +15,7 @@ from sync_samples import wait_until
 
 from device.cli import main
 from device.clock import HandClock, SystemClock
-from device.door.types import Decision, Now
+from device.door.decision import Decision, Now
 from device.errors import SealBroken, UsageError
 from device.frame import Frame
 from device.store import evidence as module

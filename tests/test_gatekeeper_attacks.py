@@ -8,10 +8,13 @@ from typing import cast
 import pytest
 
 from device.clock import ClockQuality, HandClock, boot_id
-from device.door.types import Decision, Now, Rules, Site, Timing
+from device.door.decision import Decision, Now
+from device.door.rules import Rules, Site
+from device.door.types import Timing
 from device.face.gallery import Gallery
 from device.gatekeeper import Gatekeeper, Vigilance
 from device.inbox import Inbox
+from device.passages import Positions
 from device.roster import Roster
 from device.sighting import Demand, Hint, Judgement, Level, Outcome, Sighting
 from device.store.journal import Journal, JournalReader
@@ -80,7 +83,7 @@ class _Rules:
     """As much of a roster as a decision on nobody needs."""
 
     def __init__(self, rules: Rules) -> None:
-        self.rules, self.gallery = rules, Gallery.empty("model", 4)
+        self.rules, self.gallery, self.positions = rules, Gallery.empty("model", 4), Positions()
 
 
 @pytest.fixture

@@ -32,7 +32,12 @@ HOMES = {
     "numba": ["device/face/kernels.py"],
     "matplotlib": ["device/evaluate/plots.py"],
     "PIL": ["device/face/photo.py", "device/camera/files.py"],
-    "msgspec": ["sync/", "device/store/orders.py", "device/store/trust.py"],
+    "msgspec": ["sync/", "device/store/orders.py", "device/store/trust", "device/credentials/qr_pass.py"],
+    "argon2": ["device/credentials/pin.py"],
+    "osdp": ["device/hardware/"],
+    "openpyxl": ["device/store/export.py"],
+    "prometheus_client": ["device/observe/", "sync/hub/metrics.py"],
+    "starlette": ["device/kiosk/", "sync/hub/"],
 }
 TIME = ("device/clock.py", "device/packs/", "device/commands/", "device/evaluate/")
 

@@ -8,12 +8,14 @@ from datetime import datetime, timezone
 
 import pytest
 
+from device.door.decision import Decision, Now
 from device.door.reasons import REASONS
-from device.door.types import Decision, DoorState, Method, Mode, Now, Phase
+from device.door.types import DoorState, Mode, Phase
 from device.kiosk.screen import ASKED_S, BLINDING, OUTCOME_S, READY, Screen, Shape
 from device.kiosk.server import STATIC
 from device.kiosk.words import LANGUAGES, catalogue, hint_key
 from device.sighting import Hint, Outcome, Sighting
+from device.store.records import Method
 
 NOW = Now(datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc), 100.0)
 REST = DoorState()

@@ -17,13 +17,14 @@ import pytest
 
 from device.clock import SystemClock
 from device.config import Config, parse_config
-from device.door.types import CredentialShown, Decision, DoorState, Method, Mode, Now
+from device.door.decision import Decision, Now
+from device.door.types import CredentialShown, DoorState, Mode
 from device.errors import HardwareMissing
 from device.face.types import Box
 from device.frame import Frame
 from device.kiosk.desk import KioskDesk, masked
 from device.kiosk.server import MOST_LISTENERS
-from device.store.records import Person
+from device.store.records import Method, Person
 
 CLOCK = SystemClock()
 CONFIG = parse_config({"door": {"lock": "strike"}, "kiosk": {"enabled": True, "port": 0, "purpose": "Doors"},

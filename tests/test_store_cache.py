@@ -206,10 +206,11 @@ def test_rules_and_schedules_come_back(writer, reader):
     writer.put_schedule(office)
     writer.put_rule(AccessRule("r2", "staff", schedule_id="office"))
     writer.put_rule(AccessRule("r1", "everyone"))
-    assert reader.rules() == (AccessRule("r1", "everyone"), AccessRule("r2", "staff", schedule_id="office"))
-    assert reader.schedules() == (office,)
+    both = (AccessRule("r1", "everyone"), AccessRule("r2", "staff", schedule_id="office"))
+    assert reader.records("rule", AccessRule) == both
+    assert reader.records("schedule", Schedule) == (office,)
     assert writer.drop_record("rule", "r2")
-    assert reader.rules() == (AccessRule("r1", "everyone"),)
+    assert reader.records("rule", AccessRule) == (AccessRule("r1", "everyone"),)
 
 
 def test_a_rule_that_was_altered_in_the_file_is_not_used(path, writer, reader):
@@ -220,7 +221,7 @@ def test_a_rule_that_was_altered_in_the_file_is_not_used(path, writer, reader):
     other.commit()
     other.close()
     with pytest.raises(SealBroken, match="rule r1"):
-        reader.rules()
+        reader.records("rule", AccessRule)
 
 
 def test_a_card_is_found_by_its_number_and_a_pin_by_its_person(writer, reader):

@@ -13,13 +13,16 @@ from device.camera.files import open_file
 from device.clock import HandClock, SystemClock
 from device.commands.console import Progress, say, say_json
 from device.commands.opened import add_config_option, configuration, gallery_reader, load_enrolled, pack
-from device.door.policy import claim_from, decide
-from device.door.types import Memory, Now, Rules, Site
+from device.door.claim import claim_from
+from device.door.decision import Memory, Now
+from device.door.policy import decide
 from device.errors import TerminalError
 from device.face.models import Models
 from device.face.pad.fusion import open_panel
 from device.face.pipeline import Pipeline
+from device.roster import rules_of
 from device.sighting import Demand, Level
+from device.store.policy_records import read_policy
 
 
 def add_parser(commands: Any) -> None:
@@ -50,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         if reader is None:
             raise TerminalError("nobody is enrolled: doorctl enrol NAME PHOTO")
         known = load_enrolled(reader, card, config)
-        site = Site(door_id=config.door.id, time_zone=config.door.time_zone, release_s=config.door.release_s)
-        rules = Rules(reader.rules(), reader.schedules(), site)
+        rules = rules_of(read_policy(reader), config)
         for frame in _frames(camera):
             clock.advance(max(frame.mono - clock.mono(), 0.0))
             for sighting in pipeline.look(frame, known.gallery, known.threshold, Demand(level)):

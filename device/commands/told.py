@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from device.door.decision import Decision, Now
 from device.door.reasons import reason
-from device.door.types import Decision, Now
 from device.face.pad.action import PROMPTS, TURN_A_LITTLE, Action
 from device.hardware.orders import Ack, Said
 from device.sighting import Hint, Sighting

@@ -3,7 +3,7 @@
 Called by the door thread for every decision, contact, button, command, fault and tick. The phases move as
 `transitions` says. What the relay must do is not said by any handler: it follows from the state, by comparing until
 when the lock shall be released with until when the relay has been told so (`_lock_orders`). Likewise the standing
-lamp and sound follow from the state (`_standing`). So a release can neither be forgotten nor outlive its reason.
+lamp and sound follow from the state (`notes.standing`). So a release can neither be forgotten nor outlive its reason.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from device.door.reasons import Plain, entry
+from device.door.decision import Claim, Decision
+from device.door.notes import decision_note, entries, note, standing, used_pass
+from device.door.reasons import Plain
 from device.door.transitions import Event, transition
 from device.door.types import (
+    Bell,
     Cause,
     Command,
     ContactClosed,
     ContactOpened,
     Decided,
-    Decision,
     Degraded,
     DoorInput,
     DoorState,
     Effect,
     Fire,
+    Grantee,
     Mode,
     Note,
+    OtherDoor,
     Phase,
     Release,
     Rex,
@@ -46,20 +50,25 @@ _MODE_REASONS = {Mode.NORMAL: "mode_normal", Mode.FREE: "mode_free", Mode.LOCKDO
 def step(state: DoorState, event: DoorInput, timing: Timing) -> Outcome:
     """The state after `event`, and what must be done, in this order.
 
-    Orders from outside, and with `timing.journal_first` admissions too, are written before the relay moves: such a
-    Release is `only_if_noted`. Where that Note cannot be written, nothing further is done and the old state kept.
-    Fire and exit never wait for the journal.
+    Orders from outside and passes that admit once, and with `timing.journal_first` every admission, are written
+    before the relay moves: such a Release is `only_if_noted`. Where that Note cannot be written, nothing further is
+    done and the old state kept. Fire and exit never wait for the journal.
     """
     mono = event.mono
     timed, effects = _time_passes(state, mono, timing)
     after, more = _handle(timed, event, timing)
     after, orders = _lock_orders(after, mono, timing)
     effects += more
-    standing = _standing(after)
-    if standing != _standing(state):
-        effects += (Signal(standing),)
-    is_noted_first = isinstance(event, Command) or (timing.journal_first and isinstance(event, Decided))
-    return after, _ordered(orders, effects, is_noted_first)
+    shown = standing(after)
+    if shown != standing(state):
+        effects += (Signal(shown),)
+    return after, _ordered(orders, effects, _is_noted_first(event, timing))
+
+
+def _is_noted_first(event: DoorInput, timing: Timing) -> bool:
+    if isinstance(event, Decided):
+        return timing.journal_first or used_pass(event.decision) is not None
+    return isinstance(event, Command)
 
 
 def _ordered(orders: Effects, effects: Effects, is_noted_first: bool) -> Effects:
@@ -100,7 +109,8 @@ def _release(state: DoorState, mono: float, seconds: float, cause: Cause, timing
     if state.release_until is not None and state.release_until >= mono + bounded:
         return state
     phase = transition(state.phase, Event.RELEASED).to
-    return replace(state, phase=phase, release_until=mono + bounded, cause=cause)
+    is_taken = state.is_contact_open or (state.is_taken and state.release_until is not None)
+    return replace(state, phase=phase, release_until=mono + bounded, cause=cause, is_taken=is_taken)
 
 
 def _end_release(state: DoorState) -> DoorState:
@@ -122,14 +132,14 @@ def _time_passes(state: DoorState, mono: float, timing: Timing) -> Outcome:
 def _mode_ends(state: DoorState, mono: float, timing: Timing) -> Outcome:
     if state.mode_until is None or mono < state.mode_until:
         return state, ()
-    return _set_mode(state, Mode.NORMAL, None, mono, timing, source="until")
+    return _set_mode(replace(state, desired=Mode.NORMAL, mode_until=None), mono, timing, source="until")
 
 
 def _release_ends(state: DoorState, mono: float, timing: Timing) -> Outcome:
     if state.release_until is None or mono < state.release_until:
         return state, ()
-    is_unused = state.phase is Phase.RELEASED and timing.has_contact and state.cause is not Cause.REX
-    notes: Effects = (_note("access_not_taken", state.person_id),) if is_unused else ()
+    is_unused = not state.is_taken and timing.has_contact and state.cause is not Cause.REX
+    notes: Effects = (note("access_not_taken", state.person_id),) if is_unused else ()
     shunt_until = max(state.shunt_until or 0.0, state.release_until + timing.shunt_grace_s)
     return replace(_end_release(state), shunt_until=shunt_until), notes
 
@@ -138,11 +148,11 @@ def _held(state: DoorState, mono: float, _timing: Timing) -> Outcome:
     effects: Effects = ()
     if state.held_warning_at is not None and mono >= state.held_warning_at:
         state = replace(state, held_warning_at=None, is_held_warned=True)
-        effects += (_note("held_warning", state.person_id),)
+        effects += (note("held_warning", state.person_id),)
     if state.held_alarm_at is not None and mono >= state.held_alarm_at:
         row = transition(state.phase, Event.HELD)
         state = replace(state, phase=row.to, held_alarm_at=None)
-        effects += (_note(row.reason, state.person_id),)
+        effects += (note(row.reason, state.person_id),)
     return state, effects
 
 
@@ -150,7 +160,7 @@ def _rex_sticks(state: DoorState, mono: float, timing: Timing) -> Outcome:
     is_stuck = state.rex_since is not None and mono >= state.rex_since + timing.rex_stuck_s
     if not is_stuck or "rex_stuck" in state.degraded:
         return state, ()
-    return replace(state, degraded=state.degraded | {"rex_stuck"}), (_note("rex_stuck"), Signal("rex_stuck"))
+    return replace(state, degraded=state.degraded | {"rex_stuck"}), (note("rex_stuck"), Signal("rex_stuck"))
 
 
 # --- inputs ----------------------------------------------------------------------------------------------
@@ -169,6 +179,10 @@ def _handle(state: DoorState, event: DoorInput, timing: Timing) -> Outcome:  # n
         return _tampered(state, event)
     if isinstance(event, Fire):
         return _fire(state, event, timing)
+    if isinstance(event, OtherDoor):
+        return replace(state, is_other_open=event.is_open), ()
+    if isinstance(event, Bell):
+        return state, (Signal("bell"), note("bell"))
     if isinstance(event, Command):
         return _commanded(state, event, timing)
     if isinstance(event, Degraded):
@@ -179,18 +193,38 @@ def _handle(state: DoorState, event: DoorInput, timing: Timing) -> Outcome:  # n
 def _decided(state: DoorState, decision: Decision, mono: float, timing: Timing) -> Outcome:
     if decision.is_repeat:
         return state, ()
-    alarms = tuple(_note(code, decision.person_id) for code in decision.alarms)
-    if not decision.granted:
-        note = _decision_note(decision, decision.reason)
-        return state, (Signal(decision.reason, decision.person_id), note, *alarms)
-    if state.mode is Mode.LOCKDOWN and not state.is_fire:
-        return state, (Signal("lockdown", decision.person_id), _decision_note(decision, "lockdown"), *alarms)
+    alarms = tuple(note(code, decision.person_id) for code in decision.alarms)
+    reason = decision.reason if not decision.granted else _barred(state)
+    if reason:
+        return state, (Signal(reason, decision.person_id), decision_note(decision, reason), *alarms)
     if state.phase is Phase.RELEASED and state.cause is Cause.GRANT and state.person_id == decision.person_id:
         return state, alarms
     is_merged = state.release_until is not None
-    after = replace(_release(state, mono, decision.release_s, Cause.GRANT, timing), person_id=decision.person_id)
-    note = _decision_note(decision, decision.reason, is_merged=is_merged or None)
-    return after, (Signal(decision.reason, decision.person_id), note, *alarms)
+    grantees = _grantees(decision)
+    after = _release(state, mono, decision.release_s, Cause.GRANT, timing)
+    after = replace(after, grantees=(*state.grantees, *grantees) if is_merged else grantees)
+    written = decision_note(decision, decision.reason, is_merged=is_merged or None)
+    effects: Effects = (Signal(decision.reason, decision.person_id), written, *alarms)
+    if timing.has_contact and not state.is_contact_open:
+        return after, effects
+    # The door stands open, or nobody sees whether it opens: whoever is granted passes.
+    return replace(after, grantees=grantees[-1:]), effects + entries(grantees)
+
+
+def _barred(state: DoorState) -> str:
+    """Why this door admits nobody now, whoever they are; "" where it does."""
+    if state.is_fire:
+        return ""
+    if state.mode is Mode.LOCKDOWN:
+        return "lockdown"
+    return "interlock" if state.is_other_open and state.mode is not Mode.FREE else ""
+
+
+def _grantees(decision: Decision) -> tuple[Grantee, ...]:
+    """Whoever passes together, the one decided on last."""
+    direction = (decision.claim or Claim(None, frozenset())).direction
+    ids = (*decision.companions, *([decision.person_id] if decision.person_id is not None else []))
+    return tuple(Grantee(person_id, direction, decision.area) for person_id in ids)
 
 
 def _opened(state: DoorState, event: ContactOpened, timing: Timing) -> Outcome:
@@ -203,13 +237,16 @@ def _opened(state: DoorState, event: ContactOpened, timing: Timing) -> Outcome:
     row = transition(state.phase, Event.OPENED if is_asked else Event.OPENED_UNASKED)
     opened = replace(state, phase=row.to)
     if row.to is Phase.FORCED:
-        return replace(opened, person_id=None), (_note(row.reason),)
+        return replace(opened, grantees=()), (note(row.reason),)
     if state.is_free:
         return opened, ()
     if timing.relock_on_open:
         opened = replace(opened, release_until=None, cause=None)
+    # Whoever opened it may be named while it stands open; those who came with them have passed.
+    opened = replace(opened, grantees=state.grantees[-1:], is_taken=True)
     reason = "open_at_start" if event.is_initial else row.reason
-    return _start_held(opened, mono, timing), (_note(reason, state.person_id), Signal(reason, state.person_id))
+    effects: Effects = (note(reason, state.person_id), *entries(state.grantees), Signal(reason, state.person_id))
+    return _start_held(opened, mono, timing), effects
 
 
 def _start_held(state: DoorState, mono: float, timing: Timing) -> DoorState:
@@ -224,8 +261,8 @@ def _stop_held(state: DoorState) -> DoorState:
 def _closed(state: DoorState) -> Outcome:
     is_released = _wanted_until(state) is not None
     row = transition(state.phase, Event.CLOSED_RELEASED if is_released else Event.CLOSED)
-    closed = _stop_held(replace(state, phase=row.to, person_id=state.person_id if is_released else None))
-    return closed, (_note(row.reason),) if row.reason else ()
+    closed = _stop_held(replace(state, phase=row.to, grantees=()))
+    return closed, (note(row.reason),) if row.reason else ()
 
 
 def _rex(state: DoorState, event: Rex, timing: Timing) -> Outcome:
@@ -234,12 +271,12 @@ def _rex(state: DoorState, event: Rex, timing: Timing) -> Outcome:
         return _rex_let_go(state, mono, timing)
     if state.rex_since is not None:
         return state, ()
-    # The grantee of a release that runs stays its person; an exit of its own belongs to nobody.
-    person_id = state.person_id if state.release_until is not None else None
+    # The grantees of a release that runs stay its own; an exit belongs to nobody.
+    grantees = state.grantees if state.release_until is not None else ()
     shunt_until = max(state.shunt_until or 0.0, mono + timing.rex_release_s)
-    after = replace(state, rex_since=mono, shunt_until=shunt_until, person_id=person_id)
+    after = replace(state, rex_since=mono, shunt_until=shunt_until, grantees=grantees)
     after = _release(after, mono, timing.rex_release_s, Cause.REX, timing)
-    return after, (Signal("rex_release"), _note("rex_release"))
+    return after, (Signal("rex_release"), note("rex_release"))
 
 
 def _rex_let_go(state: DoorState, mono: float, timing: Timing) -> Outcome:
@@ -248,13 +285,13 @@ def _rex_let_go(state: DoorState, mono: float, timing: Timing) -> Outcome:
     is_stuck = "rex_stuck" in state.degraded
     shunt_until = state.shunt_until if is_stuck else max(state.shunt_until or 0.0, mono + timing.shunt_grace_s)
     after = replace(state, rex_since=None, shunt_until=shunt_until, degraded=state.degraded - {"rex_stuck"})
-    return after, (_note("restored", what="rex_stuck"),) if is_stuck else ()
+    return after, (note("restored", what="rex_stuck"),) if is_stuck else ()
 
 
 def _tampered(state: DoorState, event: Tamper) -> Outcome:
     if event.is_active == state.is_tampered:
         return state, ()
-    return replace(state, is_tampered=event.is_active), (_note("tamper" if event.is_active else "tamper_cleared"),)
+    return replace(state, is_tampered=event.is_active), (note("tamper" if event.is_active else "tamper_cleared"),)
 
 
 def _fire(state: DoorState, event: Fire, timing: Timing) -> Outcome:
@@ -268,21 +305,21 @@ def _fire(state: DoorState, event: Fire, timing: Timing) -> Outcome:
 
 def _fire_ends(state: DoorState, mono: float, timing: Timing) -> Outcome:
     after, effects = _not_free(replace(state, is_fire=False), mono, timing)
-    return after, (_note("fire_ended"), *effects)
+    return after, (note("fire_ended"), *effects)
 
 
 def _free(state: DoorState, reason: str, **detail: Plain) -> Outcome:
     row = transition(state.phase, Event.FREED)
-    cleared = (_note(row.reason),) if row.reason else ()
+    cleared = (note(row.reason),) if row.reason else ()
     freed = _stop_held(replace(state, phase=row.to, release_until=None, cause=None))
-    return freed, (_note(reason, **detail), *cleared)
+    return freed, (note(reason, **detail), *cleared)
 
 
 def _not_free(state: DoorState, mono: float, timing: Timing) -> Outcome:
     """After a cause of being free has ended: secure again, unless another cause stands."""
     if state.is_free:
         return state, ()
-    ended = replace(_end_release(state), person_id=None, shunt_until=mono + timing.shunt_grace_s)
+    ended = replace(_end_release(state), grantees=(), shunt_until=mono + timing.shunt_grace_s)
     return (_start_held(ended, mono, timing) if ended.phase is Phase.OPEN else ended), ()
 
 
@@ -291,50 +328,52 @@ def _commanded(state: DoorState, command: Command, timing: Timing) -> Outcome:
         return _command_release(state, command, timing)
     if command.verb is Verb.RESET:
         return _command_reset(state, command, timing)
-    return _set_mode(state, command.mode or Mode.NORMAL, command.until_mono, command.mono, timing,
-                     command=command.command_id, source=command.source)
+    mode, detail = command.mode or Mode.NORMAL, {"command": command.command_id, "source": command.source}
+    if command.source == "schedule":
+        return _set_mode(replace(state, planned=mode), command.mono, timing, **detail)
+    until = None if mode is Mode.NORMAL else command.until_mono
+    return _set_mode(replace(state, desired=mode, mode_until=until), command.mono, timing, **detail)
 
 
 def _command_release(state: DoorState, command: Command, timing: Timing) -> Outcome:
     detail: dict[str, Plain] = {"command": command.command_id, "source": command.source}
-    if state.mode is Mode.LOCKDOWN and not state.is_fire:
-        return state, (_note("command_refused", **detail, why="lockdown"), Signal("lockdown"))
+    if reason := _barred(state):
+        return state, (note("command_refused", **detail, why=reason), Signal(reason))
     seconds = timing.command_release_s if command.seconds is None else command.seconds
     if not seconds > 0:
-        return state, (_note("command_refused", **detail, why="seconds"), Signal("command_refused"))
-    person_id = state.person_id if state.release_until is not None else None
-    after = _release(replace(state, person_id=person_id), command.mono, seconds, Cause.COMMAND, timing)
-    return after, (_note("command_release", **detail, seconds=seconds), Signal("command_release"))
+        return state, (note("command_refused", **detail, why="seconds"), Signal("command_refused"))
+    grantees = state.grantees if state.release_until is not None else ()
+    after = _release(replace(state, grantees=grantees), command.mono, seconds, Cause.COMMAND, timing)
+    return after, (note("command_release", **detail, seconds=seconds), Signal("command_release"))
 
 
 def _command_reset(state: DoorState, command: Command, timing: Timing) -> Outcome:
     detail: dict[str, Plain] = {"command": command.command_id, "source": command.source}
     if state.is_fire and (state.is_fire_input or not command.is_local):
         why = "fire input still active" if state.is_fire_input else "not given at the door"
-        return state, (_note("command_refused", **detail, why=why),)
-    effects: Effects = (_note("reset", **detail),)
+        return state, (note("command_refused", **detail, why=why),)
+    effects: Effects = (note("reset", **detail),)
     if state.is_fire:
         state, more = _fire_ends(state, command.mono, timing)
         effects += more
     row = transition(state.phase, Event.RESET)
     if row.to is not state.phase:
         state = _start_held(replace(state, phase=row.to), command.mono, timing)
-        effects += (_note(row.reason),)
+        effects += (note(row.reason),)
     return state, effects
 
 
-def _set_mode(
-    state: DoorState, mode: Mode, until: float | None, mono: float, timing: Timing, **detail: Plain
-) -> Outcome:
-    was_free = state.is_free
-    is_new = mode is not state.mode
-    state = replace(state, mode=mode, mode_until=None if mode is Mode.NORMAL else until)
+def _set_mode(state: DoorState, mono: float, timing: Timing, **detail: Plain) -> Outcome:
+    """After `desired` or `planned` has changed: the mode that holds now, where that is another one."""
+    was_free, before = state.is_free, state.mode
+    mode = state.desired if state.desired is not Mode.NORMAL else state.planned
+    state = replace(state, mode=mode)
     reason = _MODE_REASONS[mode]
-    if not is_new:
-        return state, (_note(reason, **detail),)
+    if mode is before:
+        return state, (note(reason, **detail),)
     if mode is Mode.FREE and not was_free:
         return _free(state, reason, **detail)
-    effects: Effects = (_note(reason, **detail),)
+    effects: Effects = (note(reason, **detail),)
     if was_free:
         state, more = _not_free(state, mono, timing)
         return state, effects + more
@@ -348,54 +387,8 @@ def _degraded(state: DoorState, event: Degraded) -> Outcome:
         return state, ()
     if event.is_active:
         after = replace(state, degraded=state.degraded | {event.reason})
-        return after, (_note(event.reason), Signal(event.reason))
+        return after, (note(event.reason), Signal(event.reason))
     # A relay that comes back knows nothing of what it was told; whatever still holds is ordered afresh.
     ordered_until = None if event.reason == "relay_lost" else state.ordered_until
     after = replace(state, degraded=state.degraded - {event.reason}, ordered_until=ordered_until)
-    return after, (_note("restored", what=event.reason), Signal("restored"))
-
-
-# --- what is shown and written ---------------------------------------------------------------------------
-
-
-def _standing(state: DoorState) -> str:
-    """The reason whose lamp and sound stay on while nothing momentary is shown."""
-    order = (
-        (state.is_fire, "fire_free"),
-        (state.is_tampered, "tamper"),
-        (state.phase is Phase.FORCED, "forced_open"),
-        (state.phase is Phase.HELD, "held_open"),
-        (state.is_held_warned, "held_warning"),
-        (state.mode is Mode.LOCKDOWN, "mode_lockdown"),
-        (state.mode is Mode.FREE, "mode_free"),
-    )
-    return next((reason for holds, reason in order if holds), "ready")
-
-
-def _note(code: str, person_id: str | None = None, /, **detail: Plain) -> Note:
-    return Note(entry(code, person_id, **detail))
-
-
-def _decision_note(decision: Decision, code: str, is_merged: bool | None = None) -> Note:
-    claim = decision.claim
-    if claim is None:
-        return _note(code, decision.person_id, rule=decision.rule_id, merged=is_merged)
-    return _note(
-        code,
-        decision.person_id,
-        methods="+".join(sorted(method.value for method in claim.methods)),
-        rule=decision.rule_id,
-        score=_rounded(claim.score),
-        threshold=_rounded(claim.threshold),
-        margin=_rounded(claim.margin),
-        model=claim.model_id or None,
-        frames=claim.frames or None,
-        track=claim.track_id,
-        species=claim.species or None,
-        judges=claim.judges or None,
-        merged=is_merged,
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return after, (note("restored", what=event.reason), Signal("restored"))

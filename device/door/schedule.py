@@ -6,6 +6,7 @@ summer time skips never occurs, and the hour which it repeats counts both times 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
@@ -16,27 +17,35 @@ from device.store.records import Period, Schedule
 
 @dataclass(frozen=True, slots=True)
 class LocalMoment:
-    """What a schedule looks at: ISO date, weekday (Monday 0) and minute after midnight, local."""
+    """What a schedule looks at: ISO date, weekday (Monday 0) and minute after midnight, local; whether the site's
+    calendar calls that day a holiday."""
 
     day: str
     weekday: int
     minute: int
+    is_holiday: bool = False
 
 
-def local_moment(at: datetime, zone: str) -> LocalMoment:
-    """`at` (aware) on the site's wall clock; ValueError where the zone is unknown."""
+def local_moment(at: datetime, zone: str, holidays: Container[str] = ()) -> LocalMoment:
+    """`at` (aware) on the site's wall clock; ValueError where the zone is unknown.
+
+    holidays  the ISO dates that are
+    """
     try:
         local = at.astimezone(ZoneInfo(zone))
     except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {zone!r}; write an IANA name such as Asia/Shanghai") from None
-    return LocalMoment(local.date().isoformat(), local.weekday(), local.hour * 60 + local.minute)
+    day = local.date().isoformat()
+    return LocalMoment(day, local.weekday(), local.hour * 60 + local.minute, day in holidays)
 
 
 def periods_of(schedule: Schedule, moment: LocalMoment) -> tuple[Period, ...]:
-    """The periods of that day: a special day's replace the week's."""
+    """The periods of that day: a special day's replace a holiday's, and those the week's."""
     for day, periods in schedule.special_days:
         if day == moment.day:
             return periods
+    if moment.is_holiday and schedule.on_holiday is not None:
+        return schedule.on_holiday
     return schedule.week[moment.weekday] if moment.weekday < len(schedule.week) else ()
 
 
@@ -50,7 +59,8 @@ def is_active(schedule: Schedule, moment: LocalMoment) -> bool:
 
 def is_always(schedule: Schedule) -> bool:
     """True where the schedule holds at every minute of every day, so that no clock is needed to know it."""
-    days = [*schedule.week, *(periods for _, periods in schedule.special_days)]
+    holidays = () if schedule.on_holiday is None else (schedule.on_holiday,)
+    days = [*schedule.week, *(periods for _, periods in schedule.special_days), *holidays]
     return len(schedule.week) == 7 and all(_is_whole_day(periods) for periods in days)
 
 
@@ -74,7 +84,8 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 
 def _named_days(schedule: Schedule) -> list[tuple[str, tuple[Period, ...]]]:
-    return [*zip(_WEEKDAYS, schedule.week, strict=False), *schedule.special_days]
+    holidays = () if schedule.on_holiday is None else (("holidays", schedule.on_holiday),)
+    return [*zip(_WEEKDAYS, schedule.week, strict=False), *schedule.special_days, *holidays]
 
 
 def _problems_of_day(where: str, periods: tuple[Period, ...]) -> list[str]:

@@ -1,20 +1,17 @@
-"""What the door's two pure functions take and give: `policy.decide` and `machine.step`.
+"""What the door's machine takes and gives: inputs, its state, and effects.
 
-Frozen values, standard library only. Times are monotonic seconds unless a name says otherwise.
+Frozen values, standard library only. Times are monotonic seconds unless a name says otherwise. What the policy takes
+and gives is in `decision` and `rules`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
-from types import MappingProxyType
 from typing import Union
 
-from device.clock import ClockQuality
-from device.sighting import Demand
-from device.store.records import ALWAYS, AccessRule, Method, NewEntry, Person, Schedule
+from device.door.decision import Decision
+from device.store.records import Direction, Method, NewEntry, UsedPass
 
 
 class LockKind(Enum):
@@ -23,175 +20,6 @@ class LockKind(Enum):
 
     STRIKE = "strike"
     MAGLOCK = "maglock"
-
-
-# --- policy: who may pass --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Who somebody seems to be and how that was shown: by one Sighting or one credential.
-
-    person_id       None where nobody was recognised; `reason_if_none` then says why
-                    (unknown_face, attack, unknown_card, wrong_pin, bad_pass)
-    track_id        the face track that it comes from, None for a credential. A failed try is one track or
-                    one credential shown, however many frames the track lives.
-    tried_person_id whose PIN or card was tried, where that is known although it failed
-    since_mono      first usable frame of the track (for the time from frame to relay); frames that it rests on
-    species         of an attack, as far as the judges could tell; judges  their scores, as words for the journal
-    """
-
-    person_id: str | None
-    methods: frozenset[Method]
-    reason_if_none: str = "unknown_face"
-    track_id: int | None = None
-    tried_person_id: str | None = None
-    is_duress: bool = False
-    score: float | None = None
-    threshold: float | None = None
-    margin: float | None = None
-    model_id: str = ""
-    frames: int = 0
-    since_mono: float | None = None
-    species: str = ""
-    judges: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Facts of this door that the policy needs besides the rules.
-
-    lockout_after  failed tries within `lockout_window_s` that raise the alarm (GB 50396: at most 5)
-    lockout_s      how long the way of trying stays locked out after that
-    combine_s      how long the first part of a combination (card, then face) waits for the second
-    repeat_s       how soon a person who stays in view is answered afresh
-    """
-
-    door_id: str = "door"
-    time_zone: str = "UTC"
-    release_s: float = 5.0
-    release_accessible_s: float = 10.0
-    lockout_after: int = 5
-    lockout_window_s: float = 60.0
-    lockout_s: float = 60.0
-    combine_s: float = 15.0
-    repeat_s: float = 10.0
-    policy_version: str = "stand-alone"
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A rule as this door uses it; any one of the combinations of methods suffices."""
-
-    rule: AccessRule
-    combinations: tuple[frozenset[Method], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Everything the site's administrator set, at one moment.
-
-    by_group and by_schedule are made from the rest: this door's levels by group, and schedules by id. Of rules of one
-    group that agree in schedule and methods the first is kept: it decides wherever a later one could.
-    """
-
-    rules: tuple[AccessRule, ...]
-    schedules: tuple[Schedule, ...] = ()
-    site: Site = Site()
-    by_group: Mapping[str, tuple[Level, ...]] = field(init=False, repr=False, compare=False)
-    by_schedule: Mapping[str, Schedule] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        levels: dict[str, dict[tuple[str, tuple[frozenset[Method], ...]], Level]] = {}
-        for rule in self.rules:
-            if not rule.doors or self.site.door_id in rule.doors:
-                combinations = tuple(frozenset(methods) for methods in rule.methods if methods)
-                of_group = levels.setdefault(rule.group, {})
-                of_group.setdefault((rule.schedule_id, combinations), Level(rule, combinations))
-        by_group = {group: tuple(of_group.values()) for group, of_group in levels.items()}
-        by_schedule = {schedule.schedule_id: schedule for schedule in (*self.schedules, ALWAYS)}
-        object.__setattr__(self, "by_group", MappingProxyType(by_group))
-        object.__setattr__(self, "by_schedule", MappingProxyType(by_schedule))
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The moment of a decision (`at` aware, UTC), and how far its wall time can be trusted."""
-
-    at: datetime
-    mono: float
-    quality: ClockQuality = ClockQuality.SYNCED
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One failed try; `key` is the way of trying (see `policy`)."""
-
-    key: str
-    mono: float
-
-
-@dataclass(frozen=True, slots=True)
-class Lockout:
-    """A way of trying that is locked out until `until_mono`."""
-
-    key: str
-    until_mono: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a face track was last told."""
-
-    track_id: int
-    person_id: str | None
-    reason: str
-    mono: float
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """The first part of a combination, waiting for the second."""
-
-    person_id: str
-    methods: frozenset[Method]
-    until_mono: float
-    is_duress: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What earlier decisions left behind; handed back and forth, never kept inside the policy. All bounded."""
-
-    tries: tuple[Try, ...] = ()
-    lockouts: tuple[Lockout, ...] = ()
-    answers: tuple[Answer, ...] = ()
-    shown: tuple[Shown, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What the policy concludes.
-
-    release_s  seconds, where granted
-    needs      what must be shown besides (reason more_needed); `demand` is set where that is the face
-    alarms     reasons of alarms that go with it (lockout_alarm, blocked_seen, duress)
-    is_repeat  this track has had the same answer already: nothing is released, shown or written again
-    """
-
-    granted: bool
-    reason: str
-    person_id: str | None = None
-    release_s: float = 0.0
-    rule_id: str | None = None
-    claim: Claim | None = None
-    needs: frozenset[Method] = frozenset()
-    demand: Demand | None = None
-    alarms: tuple[str, ...] = ()
-    is_repeat: bool = False
-
-
-# --- machine: what the door does -------------------------------------------------------------------------
 
 
 class Phase(Enum):
@@ -255,11 +83,24 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Grantee:
+    """Somebody who may pass now, and where they are afterwards."""
+
+    person_id: str
+    direction: Direction = Direction.ENTRY
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DoorState:
     """The whole state of one door; deadlines are monotonic seconds, None where none runs.
 
+    mode                  what holds: `desired` where that is not normal, else `planned`
+    desired, mode_until   set by the hub or by hand, until then; planned  by the calendar
     release_until, cause  the release that runs and why (None while the lock is secure or free)
-    person_id             who was granted last, while an opening would still be theirs
+    grantees              who was granted, while an opening would still be theirs; the last one last
+    is_taken              the door has been opened since the release that runs began
+    is_other_open         the other door of an interlock stands open
     ordered_until         until when the relay has been told to stay energised
     shunt_until           until when an opening is not forced
     is_fire               fire frees the door; is_fire_input is the wire, which may be quiet again
@@ -268,10 +109,13 @@ class DoorState:
 
     phase: Phase = Phase.SECURE
     mode: Mode = Mode.NORMAL
+    desired: Mode = Mode.NORMAL
+    planned: Mode = Mode.NORMAL
     mode_until: float | None = None
     release_until: float | None = None
     cause: Cause | None = None
-    person_id: str | None = None
+    grantees: tuple[Grantee, ...] = ()
+    is_taken: bool = False
     ordered_until: float | None = None
     shunt_until: float | None = None
     held_warning_at: float | None = None
@@ -281,7 +125,13 @@ class DoorState:
     is_fire: bool = False
     is_fire_input: bool = False
     is_tampered: bool = False
+    is_other_open: bool = False
     degraded: frozenset[str] = frozenset()
+
+    @property
+    def person_id(self) -> str | None:
+        """Who was granted last, while an opening would still be theirs."""
+        return self.grantees[-1].person_id if self.grantees else None
 
     @property
     def is_contact_open(self) -> bool:
@@ -332,13 +182,28 @@ class Fire:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherDoor:
+    """The other door of an interlock was opened or closed."""
+
+    mono: float
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """Somebody rang."""
+
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A verified order. Whoever verified it has made sure that it is fresh and not a repetition.
 
     mode, until_mono  for Verb.MODE; None = until the next such command
     seconds           for Verb.RELEASE; None = the site's release time
     is_local          given at the door or on the terminal itself: only such a reset ends a fire release
-    source            hub, schedule, doorctl, kiosk: goes into the journal
+    source            hub, schedule, doorctl, kiosk: goes into the journal; a mode of the schedule's yields to others
     """
 
     mono: float
@@ -365,16 +230,22 @@ class Tick:
     mono: float
 
 
-DoorInput = Union[Decided, ContactOpened, ContactClosed, Rex, Tamper, Fire, Command, Degraded, Tick]
+DoorInput = Union[Decided, ContactOpened, ContactClosed, Rex, Tamper, Fire, OtherDoor, Bell, Command, Degraded, Tick]
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialShown:
-    """A credential came in; the app turns it into a Claim, asks the policy and steps with Decided."""
+    """A credential came in; it is turned into a Claim before the door hears of it.
+
+    secret  a card's `credentials.card.Card.secret`, a pass's text, or a PIN's digits with its number before them
+            (`number*pin`; without a number it is of whoever is awaited)
+    """
 
     mono: float
     method: Method
     secret: bytes = field(repr=False)
+    reader: str = "kiosk"
+    direction: Direction = Direction.ENTRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,16 +274,10 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Write this into the journal."""
+    """Write this into the journal; with it that a pass has admitted somebody, where one has."""
 
     entry: NewEntry
+    uses: UsedPass | None = None
 
 
 Effect = Union[Release, Secure, Signal, Note]
-
-__all__ = [
-    "AccessRule", "Answer", "Cause", "Claim", "ClockQuality", "Command", "ContactClosed", "ContactOpened",
-    "CredentialShown", "Decided", "Decision", "Degraded", "DoorInput", "DoorState", "Effect", "Fire", "Level",
-    "LockKind", "Lockout", "Memory", "Method", "Mode", "Note", "Now", "Person", "Phase", "Release", "Rex",
-    "Rules", "Schedule", "Secure", "Shown", "Signal", "Site", "Tamper", "Tick", "Timing", "Try", "Verb",
-]

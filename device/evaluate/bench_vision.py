@@ -14,8 +14,10 @@ import numpy as np
 
 from device.clock import Clock, ClockQuality, SystemClock
 from device.config import FaceConfig
-from device.door.policy import claim_from, decide
-from device.door.types import Memory, Now, Person, Rules, Site
+from device.door.claim import claim_from
+from device.door.decision import Memory, Now
+from device.door.policy import decide
+from device.door.rules import Rules, Site
 from device.errors import TerminalError
 from device.evaluate.bench_match import random_gallery
 from device.evaluate.clips import (
@@ -41,7 +43,7 @@ from device.rehearsal.people import STRANGERS, People
 from device.rehearsal.scenes import empty, walks_up
 from device.roster import Roster
 from device.sighting import Demand, Outcome, Sighting
-from device.store.records import AccessRule
+from device.store.records import AccessRule, Person
 from device.threads import Latest, Worker
 from device.vision import Vision
 

@@ -14,18 +14,20 @@ from device.clock import Clock
 from device.config import PinsConfig
 from device.errors import ConfigError
 from device.hardware.inputs import Inputs
-from device.hardware.pins import is_mock, open_factory
+from device.hardware.pins import is_mock, open_factory, open_output
+from device.hardware.second_relay import SecondRelay
 from device.hardware.signals import Signals
 
 
 @dataclass(slots=True)
 class Board:
-    """The opened inputs and signals; is_mock where effects are only printed."""
+    """The opened inputs and outputs; is_mock where effects are only printed."""
 
     factory: Any
     inputs: Inputs
     signals: Signals
     is_mock: bool
+    second: SecondRelay | None = None
 
     @classmethod
     def open(
@@ -47,25 +49,35 @@ class Board:
         try:
             inputs = Inputs(factory, pins, clock, wake)
             signals = Signals(factory, pins, echo if mock else None)
+            second = None if pins.relay2 is None else SecondRelay(
+                open_output(factory, pins.relay2, pins.active_low), pins.relay2_s)
         except BaseException:
             factory.close()
             raise
-        return cls(factory, inputs, signals, mock)
+        return cls(factory, inputs, signals, mock, second)
 
     def close(self) -> None:
+        if self.second is not None:
+            self.second.close()
         self.inputs.close()
         self.signals.close()
         self.factory.close()
 
 
-def check_pins(pins: PinsConfig) -> None:
-    """ConfigError where two things are said to be on one pin; the second would take the first one's line."""
-    names = ("lock", "contact", "rex", "tamper", "fire", "lamp_green", "lamp_red", "buzzer")
+WIRED = ("lock", "contact", "rex", "tamper", "fire", "interlock", "bell", "lamp_green", "lamp_red", "buzzer",
+         "relay2")
+
+
+def check_pins(pins: PinsConfig, others: Mapping[str, int | None] | None = None) -> None:
+    """ConfigError where two things are said to be on one pin; the second would take the first one's line.
+
+    others  configuration key -> pin of what is wired besides (readers, keypad)
+    """
+    named = {f"pins.{name}": getattr(pins, name) for name in WIRED} | dict(others or {})
     seen: dict[int, str] = {}
-    for name in names:
-        pin = getattr(pins, name)
+    for name, pin in named.items():
         if pin is None:
             continue
         if pin in seen:
-            raise ConfigError(f"pins.{name} and pins.{seen[pin]} are both {pin}; each needs a pin of its own")
+            raise ConfigError(f"{name} and {seen[pin]} are both {pin}; each needs a pin of its own")
         seen[pin] = name

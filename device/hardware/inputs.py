@@ -1,10 +1,12 @@
-"""The wired inputs: contact, exit button, tamper, fire. gpiozero's callbacks only stamp and queue.
+"""The wired inputs: contact, exit button, tamper, fire, other door, bell. gpiozero's callbacks only stamp and queue.
 
 Wiring: every input's contact closes to ground against the pin's pull-up.
 
     contact  closed while the door is closed (a cut wire reads as open)
     rex      closes when pressed
     tamper   closed while the cover is on (a cut wire reads as tampered)
+    interlock  closed while the other door is closed (a cut wire reads as open: this door stays shut)
+    bell     closes when pressed
     fire     closed while all is well, opens on alarm, so that a cut wire frees the door; a panel that closes its
              contact on alarm instead is set with `pins.fire_closes`
 
@@ -23,12 +25,12 @@ from device.config import PinsConfig
 from device.hardware.pins import open_input
 
 _MOST_EDGES = 1024
-NAMES = ("contact", "rex", "tamper", "fire")
+NAMES = ("contact", "rex", "tamper", "fire", "interlock", "bell")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One wire changed. is_active: door open, exit pressed, cover off, fire."""
+    """One wire changed. is_active: door (or other door) open, button pressed, cover off, fire."""
 
     name: str
     mono: float
@@ -43,7 +45,8 @@ class Inputs:
         self._clock = clock
         self._wake = wake or (lambda: None)
         self._edges: queue.Queue[Edge] = queue.Queue(_MOST_EDGES)
-        self._inverted = frozenset({"contact", "tamper"} if pins.fire_closes else {"contact", "tamper", "fire"})
+        inverted = {"contact", "tamper", "interlock"}
+        self._inverted = frozenset(inverted if pins.fire_closes else inverted | {"fire"})
         self.dropped = 0
         self._resync = False
         self._devices: dict[str, Any] = {}

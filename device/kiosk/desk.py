@@ -7,13 +7,14 @@ from typing import Any
 
 from device.clock import Clock
 from device.config import Config
-from device.door.types import CredentialShown, DoorState, Method, Person
+from device.door.types import CredentialShown, DoorState
 from device.face.types import Box
 from device.frame import Frame, Pixels
 from device.kiosk.preview import Framed, Preview
 from device.kiosk.screen import Screen, View
 from device.kiosk.server import MOST_DIGITS, Kiosk, Source
 from device.kiosk.service import KioskService
+from device.store.records import Method, Person
 
 ALIVE_S = 1.0
 """A door thread that has not turned for so long is not alive: it turns twenty times a second."""

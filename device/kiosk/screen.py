@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from device.door.types import Decision, DoorState, Mode, Now, Phase
+from device.door.decision import Decision, Now
+from device.door.types import DoorState, Mode, Phase
 from device.kiosk.words import hint_key
 from device.sighting import Outcome, Sighting
 

@@ -21,7 +21,7 @@ from device.commands.opened import load_enrolled
 from device.commands.told import Teller
 from device.config import Config
 from device.consent import record_consent
-from device.door.types import Decision, Now
+from device.door.decision import Decision, Now
 from device.enrolment import Photo, enrol
 from device.face.gallery import Gallery
 from device.face.models import Models

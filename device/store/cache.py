@@ -18,7 +18,7 @@ from sqlite_utils import Database
 
 from device.errors import SealBroken, StoreError
 from device.store import body, schema
-from device.store.records import AccessRule, Credential, Method, Person, Schedule, Template
+from device.store.records import Credential, Method, Person, Template, sought
 from device.store.seal import Key, Sealer
 from device.store.slots import SlotSealer
 from device.store.sqlite import Damaged, open_to_read, reporting
@@ -176,23 +176,36 @@ class CacheReader:
         return list(self._sound(Credential, rows, "credential"))
 
     def find_credentials(self, method: Method, secret: bytes) -> list[Credential]:
-        """Credentials whose stored secret is exactly this one (a card's number; a PIN is stored as its hash and is
-        looked for among its person's credentials instead)."""
+        """Credentials that are found by this (`records.sought`): a card by its number, a PIN by the number that is
+        typed before it."""
         finder = self._sealer.finder(method.value.encode(), secret)
         rows = self._all("SELECT credential_id, sealed FROM credentials WHERE finder = ? ORDER BY rowid", [finder])
         found = self._sound(Credential, rows, "credential")
-        return [credential for credential in found if credential.method is method and credential.secret == secret]
-
-    def rules(self) -> tuple[AccessRule, ...]:
-        return self.records("rule", AccessRule)
-
-    def schedules(self) -> tuple[Schedule, ...]:
-        return self.records("schedule", Schedule)
+        return [one for one in found if one.method is method and sought(method, one.secret) == secret]
 
     def records(self, kind: str, shape: type[T]) -> tuple[T, ...]:
         """All records of a kind, by key; SealBroken where one does not open: rules are whole or not used."""
         rows = self._all("SELECT key, sealed FROM records WHERE kind = ? ORDER BY key", [kind])
         return tuple(self._open(shape, sealed, kind, key) for key, sealed in rows)
+
+    def records_since(self, kind: str, shape: type[T], generation: int) -> tuple[dict[str, T], tuple[str, ...]]:
+        """What became of the records of a kind after `generation`: (key -> record, keys that are gone). A record that
+        does not open counts as gone."""
+        rows = self._all("SELECT key, sealed FROM records WHERE kind = ? AND generation > ?", [kind, generation])
+        found: dict[str, T] = {}
+        gone = [row[0] for row in self._all("SELECT key FROM drops WHERE kind = ? AND generation > ?",
+                                            [kind, generation])]
+        for key, sealed in rows:
+            try:
+                found[key] = self._open(shape, sealed, kind, key)
+            except SealBroken as error:
+                log.error("%s", error)
+                gone.append(key)
+        return found, tuple(gone)
+
+    def has_dropped_since(self, generation: int) -> bool:
+        """Whether anything was removed after `generation`: then somebody may wait for word that the matcher knows."""
+        return bool(self._all("SELECT EXISTS (SELECT 1 FROM drops WHERE generation > ?)", [generation])[0][0])
 
     def cursor(self, stream: str) -> tuple[str, int, bytes] | None:
         """(epoch, seq, digest) up to which a stream of the hub has been applied."""

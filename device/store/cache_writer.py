@@ -23,7 +23,7 @@ from device.store import body, schema
 from device.store.ballast import Ballast
 from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key, open_slots
 from device.store.erasure import Erasure
-from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template
+from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template, sought
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
 from device.store.slots import SlotSealer, fresh_salts
 from device.store.sqlite import (
@@ -180,7 +180,8 @@ class CacheWriter(CacheReader):
             if self.person(credential.person_id) is None:
                 raise EnrolmentRefused(f"person {credential.person_id} is not known: add the person first")
             sealed = self._slots.seal(body.encode(credential), "credential", credential.credential_id)
-            finder = self._sealer.finder(credential.method.value.encode(), credential.secret)
+            finder = self._sealer.finder(credential.method.value.encode(),
+                                         sought(credential.method, credential.secret))
             columns = ("credential_id", "person_id", "method", "finder", "sealed", "generation")
             self._put("credentials", columns, (credential.credential_id, credential.person_id,
                                                credential.method.value, finder, sealed, generation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from device.clock import Clock, ClockQuality
 from device.errors import JournalBroken
 from device.store import chain, schema
 from device.store.ballast import Ballast
-from device.store.records import Entry, NewEntry
+from device.store.records import Entry, NewEntry, UsedPass
 from device.store.sqlite import (
     Damaged,
     DiskFull,
@@ -204,18 +205,35 @@ class Journal(JournalReader):
         """
         return self.append_all([(entry, at, mono)])[0]
 
-    def append_all(self, entries: Sequence[tuple[NewEntry, Any, float | None]]) -> list[Entry]:
-        """Several entries in one transaction: all are stored, or none."""
+    def append_all(self, entries: Sequence[tuple[NewEntry, Any, float | None]],
+                   uses: Sequence[UsedPass] = ()) -> list[Entry]:
+        """Several entries in one transaction: all are stored, or none.
+
+        uses  passes that are used up by what they tell
+        """
         for entry, _, _ in entries:
             chain.check_new(entry)
         try:
-            stored = self._write(entries)
+            stored = self._write(entries, uses)
         except DiskFull:
             if not self._ballast.release():
                 raise
-            return self._write(entries)
+            return self._write(entries, uses)
         self._ballast.fill()
         return stored
+
+    def used_passes(self, now: datetime) -> list[UsedPass]:
+        """The passes that were used and would still be valid; older ones are forgotten."""
+        with reporting(self._path):
+            with self._db.atomic():
+                self._db.execute("DELETE FROM used_passes WHERE until <= ?", [now.timestamp()])
+            rows = self._db.execute("SELECT pass_id, until FROM used_passes").fetchall()
+        return [UsedPass(pass_id, datetime.fromtimestamp(until, timezone.utc)) for pass_id, until in rows]
+
+    def remember_passes(self, used: Sequence[UsedPass]) -> None:
+        """Take over passes whose use another journal tells of."""
+        with reporting(self._path), self._db.atomic():
+            self._use(used)
 
     def prune(self, through: int) -> int:
         """Forget entries up to seq `through`, which the hub must have acknowledged as stored; how many went."""
@@ -243,7 +261,7 @@ class Journal(JournalReader):
             wanted = min(wanted, acked)
         return wanted if wanted > self.anchor else 0
 
-    def _write(self, entries: Sequence[tuple[NewEntry, Any, float | None]]) -> list[Entry]:
+    def _write(self, entries: Sequence[tuple[NewEntry, Any, float | None]], uses: Sequence[UsedPass]) -> list[Entry]:
         stored: list[Entry] = []
         with reporting(self._path):
             _, _, _, seq, prev_hash = self._chain()
@@ -254,7 +272,13 @@ class Journal(JournalReader):
                     self._insert(entry)
                     prev_hash = entry.hash
                     stored.append(entry)
+                self._use(uses)
         return stored
+
+    def _use(self, uses: Sequence[UsedPass]) -> None:
+        for used in uses:
+            self._db.execute("INSERT OR REPLACE INTO used_passes (pass_id, until) VALUES (?, ?)",
+                             [used.pass_id, used.until.timestamp()])
 
     def _continue(self, new: NewEntry, at: Any, mono: float | None, seq: int, prev_hash: str) -> Entry:
         fields = (self.journal_id, seq, at, self._clock.mono() if mono is None else mono, self._boot_id,

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from device.clock import Clock
 from device.errors import JournalBroken, StoreError
 from device.store import chain
 from device.store.journal import CAPACITY, Journal
-from device.store.records import Entry, NewEntry
+from device.store.records import Entry, NewEntry, UsedPass
 from device.store.sqlite import Damaged, set_aside
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class JournalKeeper:
         self.lost = 0
         self.error: StoreError | None = None
         self.journal: Journal | None = None
+        self._used: dict[str, UsedPass] = {}
         self._ensure_open()
 
     @property
@@ -65,6 +66,25 @@ class JournalKeeper:
             self._failed(error)
             self._keep(entry)
             return None
+
+    def commit(self, entries: Sequence[NewEntry], uses: Sequence[UsedPass] = ()) -> bool:
+        """Store what must be stored before it may happen, all or nothing; where that fails, nothing waits.
+
+        uses  the passes that are used up by it
+        """
+        if self._waiting or self.journal is None:
+            return False
+        try:
+            self.journal.append_all([(_sound(entry), None, None) for entry in entries], uses)
+        except StoreError as error:
+            self._failed(error)
+            return False
+        self._used.update({one.pass_id: one for one in uses})
+        return True
+
+    def is_used(self, pass_id: str) -> bool:
+        """Whether a pass has admitted somebody already."""
+        return pass_id in self._used
 
     def retry(self) -> int:
         """Write what waits, oldest first; how many entries were written. Call it every few seconds."""
@@ -110,6 +130,7 @@ class JournalKeeper:
             self.journal = self._open()
             self.append(NewEntry("fault", "journal_set_aside", None, (("file", aside.name), ("cause", cause))))
             self.journal.append_all(carried)
+            self._take_over_passes()
         except StoreError as error:
             self._failed(error)
 
@@ -146,8 +167,19 @@ class JournalKeeper:
             return
         try:
             self.journal = self._open()
+            self._take_over_passes()
         except StoreError as error:
             self._failed(error)
+
+    def _take_over_passes(self) -> None:
+        """What the journal knows of used passes, and it of those that were used before it began."""
+        if self.journal is None:
+            return
+        now = self._clock.now()
+        known = {one.pass_id: one for one in self.journal.used_passes(now)}
+        fresh = [one for one in self._used.values() if one.pass_id not in known and one.until > now]
+        self.journal.remember_passes(fresh)
+        self._used = known | {one.pass_id: one for one in fresh}
 
 
 def _sound(entry: NewEntry) -> NewEntry:

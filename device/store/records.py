@@ -29,6 +29,13 @@ class Passback(Enum):
     TIMED = "timed"
 
 
+class Direction(Enum):
+    """Which way somebody passes a door."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
 class PersonClass(Enum):
     """What kind of person this is at this site; rules and release times may differ by it."""
 
@@ -113,6 +120,12 @@ class Credential:
         return f"Credential({self.credential_id}, {self.method.value} of person {self.person_id})"
 
 
+def sought(method: Method, secret: bytes) -> bytes:
+    """The part of a credential's secret by which it is found: all of it, but of a PIN only its number, which stands
+    before the hash (`credentials.pin`)."""
+    return secret.partition(b"\0")[0] if method is Method.PIN else secret
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """A span of one day in local time, minutes after midnight; start < end <= 1440."""
@@ -123,11 +136,25 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a rule holds: seven days of periods, Monday first, and the days that differ."""
+    """When a rule or plan holds: seven days of periods, Monday first, and the days that differ.
+
+    special_days  ISO date -> periods; they outrank holidays and the week
+    on_holiday    periods of every day that a Holiday names; None = holidays are days like any other
+    """
 
     schedule_id: str
     week: tuple[tuple[Period, ...], ...]
-    special_days: tuple[tuple[str, tuple[Period, ...]], ...] = ()  # ISO date -> periods
+    special_days: tuple[tuple[str, tuple[Period, ...]], ...] = ()
+    on_holiday: tuple[Period, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holiday:
+    """Days of the site's calendar, ISO dates, both included."""
+
+    holiday_id: str
+    first: str
+    last: str
 
 
 ALWAYS = Schedule("always", ((Period(0, 1440),),) * 7)
@@ -137,8 +164,10 @@ ALWAYS = Schedule("always", ((Period(0, 1440),),) * 7)
 class AccessRule:
     """Access level: who (a group), where (doors), when (a schedule), how (sets of methods).
 
-    doors    door ids; empty means every door of the terminal
+    doors    door ids; empty means every door
     methods  each inner tuple is one combination that suffices, e.g. ((FACE,), (CARD, PIN))
+    persons  how many different persons whom this rule admits must show themselves together (two-person rule: 2)
+    escort   group of which somebody must show themselves too; None = no escort
     """
 
     rule_id: str
@@ -148,6 +177,73 @@ class AccessRule:
     methods: tuple[tuple[Method, ...], ...] = ((Method.FACE,),)
     passback: Passback = Passback.OFF
     release_s: float | None = None
+    persons: int = 1
+    escort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModePlan:
+    """A mode by the calendar: the door is free, or locked down, while a schedule is active.
+
+    doors        door ids; empty means every door
+    mode         free or lockdown
+    first_group  free begins only once somebody of this group was admitted within the period (first person in)
+    """
+
+    plan_id: str
+    mode: str
+    schedule_id: str
+    doors: tuple[str, ...] = ()
+    first_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the site that doors lead into and out of.
+
+    limit     persons who may be inside; None = any number
+    timed_s   for rules with timed anti-passback: seconds after which a person may enter again
+    forget_h  hours after which a position counts no longer, whatever was forgotten at the exit; 0 = never
+    """
+
+    area_id: str
+    limit: int | None = None
+    timed_s: float = 300.0
+    forget_h: float = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSides:
+    """Which areas a door joins; "" is the world outside."""
+
+    door_id: str
+    outside: str = ""
+    inside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """In which area a person is since when, as far as doors have seen; "" is none."""
+
+    person_id: str
+    area_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedPass:
+    """A QR pass that counts no longer although its signature holds; kept until it would have expired."""
+
+    pass_id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UsedPass:
+    """A QR pass that has admitted somebody; kept until it would have expired."""
+
+    pass_id: str
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)

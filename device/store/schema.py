@@ -175,7 +175,13 @@ def _entries(db: Database) -> None:
             BEGIN SELECT RAISE(ABORT, 'the chain stays'); END""")
 
 
+def _used_passes(db: Database) -> None:
+    """QR passes that have admitted somebody, until they would have expired (`until`: seconds since 1970)."""
+    _run(db, "CREATE TABLE used_passes (pass_id TEXT PRIMARY KEY, until REAL NOT NULL) STRICT")
+
+
 gallery(name="0001_people")(_people)
 gallery(name="0002_synced")(_synced)
 gallery(name="0003_slots")(_slots)
 journal(name="0001_entries")(_entries)
+journal(name="0002_used_passes")(_used_passes)

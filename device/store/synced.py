@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from device.errors import SealBroken
 from device.store import body
 from device.store.cache_writer import CacheWriter, _check_id
-from device.store.records import Person
+from device.store.records import Method, Person, sought
 from device.store.seal import NONCE_BYTES, TAG_BYTES
 from device.store.slots import PER_SLOT, bucket_of
 
@@ -338,7 +338,9 @@ class SyncedRecords:
 
     def finder(self, told: Told) -> bytes | None:
         """By what a credential is found; None for other kinds."""
-        return self._sealer.finder(told.method.encode(), told.secret) if told.kind == "credential" else None
+        if told.kind != "credential":
+            return None
+        return self._sealer.finder(told.method.encode(), sought(Method(told.method), told.secret))
 
     def _unsound(self) -> list[Dropped]:
         """Living rows that do not open."""

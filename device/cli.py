@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("run", "config", "status", "reset", "person", "compare", "journal", "evidence", "replay", "liveness",
+NOUNS = ("run", "config", "status", "reset", "person", "compare", "journal", "evidence", "replay", "scenario", "liveness",
          "commission", "models", "evaluate", "bench")
 
 

@@ -54,6 +54,10 @@ class Inbox:
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(Tick(mono))
 
+    @property
+    def is_empty(self) -> bool:
+        return self._queue.empty()
+
     def take(self, timeout_s: float) -> Arrival | None:
         """The next arrival; None when none came in time."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from device.clock import Clock
 from device.config import PinsConfig
@@ -11,6 +12,10 @@ from device.door.second import pulses, stands
 from device.door.types import DoorInput, DoorState, Effect
 from device.door.wires import Wires
 from device.hardware.board import Board
+from device.hardware.pins import VARIABLE
+
+Hands = Callable[[Any], None]
+"""Puts the wires of a mock factory at rest before they are looked at for the first time."""
 
 
 class Panel:
@@ -23,13 +28,23 @@ class Panel:
 
     @classmethod
     def open(cls, pins: PinsConfig, clock: Clock, wake: Callable[[], None],
-             echo: Callable[[str], None] | None = None) -> Panel:
+             echo: Callable[[str], None] | None = None, hands: Hands | None = None) -> Panel:
         """HardwareMissing where there is no pin factory or a pin cannot be had.
 
-        wake  called on gpiozero's thread after each edge
-        echo  gets a line per signal where the pins are mock ones
+        wake   called on gpiozero's thread after each edge
+        echo   gets a line per signal where the pins are mock ones
+        hands  mock pins that a scenario moves
         """
-        return cls(Board.open(pins, clock, wake, echo), clock, pins.relay2_for)
+        if hands is None:
+            return cls(Board.open(pins, clock, wake, echo), clock, pins.relay2_for)
+        board = Board.open(pins, clock, wake, echo, {VARIABLE: "mock"})
+        hands(board.factory)
+        return cls(board, clock, pins.relay2_for)
+
+    @property
+    def is_second_on(self) -> bool:
+        """Whether the second relay is energised."""
+        return self._board.second is not None and self._board.second.is_on
 
     def initial(self) -> tuple[DoorInput, ...]:
         """What was active already when the terminal started."""

@@ -89,8 +89,8 @@ class RosterKeeper:
         quiet_s = 0.0
         while not worker.stopping.wait(RETRY_S if is_failed else POLL_S):
             worker.beat()
-            before = self.current
             try:
+                before = self.current
                 is_changed = self.refresh()
                 quiet_s = 0.0 if is_changed else quiet_s + POLL_S
                 if quiet_s > QUIET_S and self._site_generation != self.current.generation:
@@ -108,6 +108,12 @@ class RosterKeeper:
             if is_changed:
                 self._changed(before, self.current)
         self.release()
+
+    def catch_up(self) -> None:
+        """One look at the file, by hand: take over what was committed, and tell of it."""
+        before = self.current
+        if self.refresh():
+            self._changed(before, self.current)
 
     def refresh(self) -> bool:
         """Take over what was committed since; whether anything was that must be told (somebody's passing a door is

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from device.app import Terminal
 from device.clock import SystemClock
 from device.config import parse_config
 from device.door.decision import Decision, Now
 from device.frame import Frame, Pixels
 from device.sighting import Sighting
 from device.store.places import places
+from device.terminal import Terminal
 
 
 class Picture:

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from device.app import Terminal
 from device.clock import SystemClock
 from device.commands.opened import load_enrolled
 from device.config import Config, parse_config
@@ -35,6 +34,7 @@ from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, make_folders, places
 from device.store.seal import load_key
+from device.terminal import Terminal
 
 Pixels = npt.NDArray[np.uint8]
 DOORD = (sys.executable, "-c", "import sys; from device.app import main; sys.exit(main())")
@@ -190,7 +190,7 @@ def test_the_journal_tells_the_whole_story_and_names_nobody(
 
 def test_a_lost_camera_is_told_and_its_return_too(running: tuple[Terminal, StillCamera]) -> None:
     terminal, camera = running
-    turn_until(terminal, lambda: terminal.keeper.fps > 0)
+    turn_until(terminal, lambda: terminal.sight.keeper.fps > 0)
     camera.is_broken = True
     turn_until(terminal, lambda: "camera_lost" in terminal.gatekeeper.state.degraded)
     camera.is_broken = False

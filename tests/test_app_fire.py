@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from device.app import Terminal
 from device.cli import main
 from device.clock import SystemClock
 from device.config import parse_config
@@ -22,6 +21,7 @@ from device.errors import CameraLost
 from device.store.journal import JournalReader
 from device.store.latch import FireLatch
 from device.store.places import Places, places
+from device.terminal import Terminal
 
 CLOCK = SystemClock()
 

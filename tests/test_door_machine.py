@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from device.door.decision import Claim, Decision
+from device.door.decision import Claim, Decision, PassFacts
 from device.door.machine import step
 from device.door.reasons import REASONS
 from device.door.transitions import TABLE, TRANSITIONS, Event, diagram, transition
 from device.door.types import (
+    Bell,
     Cause,
     Command,
     ContactClosed,
@@ -27,6 +29,7 @@ from device.door.types import (
     Fire,
     Mode,
     Note,
+    OtherDoor,
     Phase,
     Release,
     Rex,
@@ -37,10 +40,14 @@ from device.door.types import (
     Timing,
     Verb,
 )
-from device.store.records import Method
+from device.store.records import Direction, Method
 
 ANNA, BORIS = "a" * 32, "b" * 32
 TIMING = Timing(has_contact=True)
+
+
+PASS = PassFacts("f" * 32, "door", "visitors", datetime(2026, 1, 5, tzinfo=timezone.utc),
+                 datetime(2026, 1, 6, tzinfo=timezone.utc))
 
 
 def granted(person_id: str = ANNA, release_s: float = 5.0) -> Decision:
@@ -234,6 +241,86 @@ def test_duress_opens_and_alarms_without_a_sign() -> None:
     assert door.shown == ["face_granted"]
 
 
+def test_a_pass_is_used_up_in_the_journal_before_the_relay_moves() -> None:
+    door = Door().do(Decided(replace(granted(), claim=Claim(ANNA, frozenset({Method.QR}), qr_pass=PASS)), 100.0))
+    assert [type(effect) for effect in door.effects] == [Note, Release, Signal]
+    assert door.orders == [Release(5.0, only_if_noted=True)]
+    note = next(effect for effect in door.effects if isinstance(effect, Note))
+    assert note.uses is not None
+    assert note.uses.pass_id == PASS.pass_id
+    refused = Door().do(Decided(Decision(False, "pass_used", ANNA, claim=Claim(ANNA, frozenset({Method.QR}),
+                                                                                qr_pass=PASS)), 100.0))
+    assert [effect.uses for effect in refused.effects if isinstance(effect, Note)] == [None]
+
+
+def test_a_pass_that_admits_often_is_not_used_up() -> None:
+    claim = Claim(ANNA, frozenset({Method.QR}), qr_pass=replace(PASS, is_once=False))
+    assert Door().do(Decided(replace(granted(), claim=claim), 100.0)).effects[0] == Release(5.0)
+
+
+# --- passages --------------------------------------------------------------------------------------------
+
+
+def passages(door: Door) -> list[tuple[str, str | None, str | None]]:
+    return [(effect.entry.reason, effect.entry.person_id, dict(effect.entry.detail).get("area"))  # type: ignore[misc]
+            for effect in door.effects if isinstance(effect, Note) and effect.entry.kind == "passage"]
+
+
+def test_granted_is_not_entered_until_the_door_opens() -> None:
+    door = Door().do(Decided(replace(granted(), area="lab"), 100.0))
+    assert passages(door) == []
+    assert passages(door.opens(1)) == [("entered", ANNA, "lab")]
+    assert passages(door.closes(1)) == []
+
+
+def test_without_a_contact_whoever_is_granted_has_entered() -> None:
+    door = Door(Timing(has_contact=False)).do(Decided(replace(granted(), area="lab"), 100.0))
+    assert passages(door) == [("entered", ANNA, "lab")]
+
+
+def test_all_who_pass_together_enter_when_it_opens() -> None:
+    door = Door().do(Decided(replace(granted(), companions=(BORIS,)), 100.0)).opens(1)
+    assert [one[1] for one in passages(door)] == [BORIS, ANNA]
+    assert door.state.person_id == ANNA
+
+
+def test_a_grant_at_an_open_door_enters_at_once_and_merged_grants_enter_together() -> None:
+    door = Door().grant().grant(BORIS).opens(1)
+    assert [one[1] for one in passages(door)] == [ANNA, BORIS]
+    late = Door().grant().opens(1).grant(BORIS)
+    assert [one[1] for one in passages(late)] == [BORIS]
+    assert passages(late.closes(1)) == []
+
+
+def test_whoever_leaves_is_written_as_having_left() -> None:
+    claim = Claim(ANNA, frozenset({Method.CARD}), direction=Direction.EXIT)
+    door = Door().do(Decided(replace(granted(), claim=claim), 100.0)).opens(1)
+    assert passages(door) == [("left", ANNA, None)]
+
+
+def test_access_that_was_taken_is_not_called_unused_when_the_release_ends_later() -> None:
+    door = Door(replace(TIMING, relock_on_open=False)).grant().opens(1).closes(1)
+    assert door.state.phase is Phase.RELEASED
+    assert door.tick(3).noted == []
+
+
+# --- interlock and bell ----------------------------------------------------------------------------------
+
+
+def test_while_the_other_door_is_open_nobody_is_released_but_by_exit_and_fire() -> None:
+    door = Door().do(OtherDoor(100.0, True)).grant()
+    assert (door.orders, door.noted, door.shown) == ([], ["interlock"], ["interlock"])
+    assert door.order(Verb.RELEASE).noted == ["command_refused"]
+    assert door.do(Rex(100.0)).orders == [Release(5.0)]
+    assert Door().do(OtherDoor(100.0, True)).do(Fire(100.0, True)).orders == [Release(30.0)]
+    assert Door().do(OtherDoor(100.0, True)).do(OtherDoor(101.0, False)).grant().orders == [Release(5.0)]
+
+
+def test_a_bell_is_written_and_moves_nothing() -> None:
+    door = Door().do(Bell(100.0))
+    assert (door.noted, door.shown, door.orders, door.state) == (["bell"], ["bell"], [], DoorState())
+
+
 # --- contact ---------------------------------------------------------------------------------------------
 
 
@@ -417,6 +504,17 @@ def test_a_door_left_open_when_free_mode_ends_is_held_in_the_end() -> None:
     assert door.tick(30).state.phase is Phase.HELD
 
 
+def test_the_calendars_mode_yields_to_one_that_was_ordered_and_returns_after_it() -> None:
+    door = Door().order(Verb.MODE, mode=Mode.FREE, source="schedule")
+    assert (door.state.phase, door.noted) == (Phase.RELEASED, ["mode_free"])
+    door.order(Verb.MODE, mode=Mode.LOCKDOWN, until_mono=160.0)
+    assert (door.state.phase, door.state.mode) == (Phase.SECURE, Mode.LOCKDOWN)
+    assert door.order(Verb.MODE, mode=Mode.NORMAL, source="schedule").state.mode is Mode.LOCKDOWN
+    door.order(Verb.MODE, mode=Mode.FREE, source="schedule")
+    assert door.tick(60).state.mode is Mode.FREE
+    assert door.order(Verb.MODE, mode=Mode.NORMAL, source="schedule").state.phase is Phase.SECURE
+
+
 def test_every_command_is_written_with_its_id() -> None:
     for door in (Door().order(Verb.RELEASE), Door().order(Verb.RESET), Door().order(Verb.MODE, mode=Mode.NORMAL)):
         note = next(effect.entry for effect in door.effects if isinstance(effect, Note))
@@ -494,6 +592,7 @@ class AnyDay(RuleBasedStateMachine):
                 self.relay_until = 0.0
             elif isinstance(effect, Note):
                 assert effect.entry.reason in REASONS
+        self.passed = [effect for effect in effects if isinstance(effect, Note) and effect.entry.kind == "passage"]
 
     @rule(wait=waits)
     def time_passes(self, wait: float) -> None:
@@ -502,9 +601,31 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(person=st.sampled_from([ANNA, BORIS]), seconds=st.sampled_from([3.0, 5.0, 10.0]), repeat=st.booleans())
     def a_face_is_granted(self, person: str, seconds: float, repeat: bool) -> None:
-        if not repeat and self.state.mode is not Mode.LOCKDOWN:
+        if not repeat and not self.is_barred():
             self.licensed_until = max(self.licensed_until, self.mono + seconds)
         self.do(Decided(replace(granted(person, seconds), is_repeat=repeat), self.mono))
+
+    @rule(person=st.sampled_from([ANNA, BORIS]), direction=st.sampled_from(Direction), is_pass=st.booleans())
+    def somebody_passes_with_another(self, person: str, direction: Direction, is_pass: bool) -> None:
+        claim = Claim(person, frozenset({Method.QR}), direction=direction, qr_pass=PASS if is_pass else None)
+        if not self.is_barred():
+            self.licensed_until = max(self.licensed_until, self.mono + 5)
+        self.do(Decided(replace(granted(person), claim=claim, companions=("c" * 32,)), self.mono))
+
+    @rule(is_open=st.booleans())
+    def other_door(self, is_open: bool) -> None:
+        was_released = self.is_released()
+        self.do(OtherDoor(self.mono, is_open))
+        assert was_released or not self.is_released()
+
+    @rule()
+    def bell(self) -> None:
+        self.do(Bell(self.mono))
+
+    def is_barred(self) -> bool:
+        """Lockdown, or the other door of an interlock: neither counts against fire."""
+        is_shut = self.state.is_other_open and self.state.mode is not Mode.FREE
+        return not self.state.is_fire and (self.state.mode is Mode.LOCKDOWN or is_shut)
 
     @rule(reason=st.sampled_from(["unknown_face", "attack", "expired", "locked_out"]))
     def a_face_is_refused(self, reason: str) -> None:
@@ -521,6 +642,9 @@ class AnyDay(RuleBasedStateMachine):
     def contact(self, is_open: bool) -> None:
         self.is_contact_open = is_open
         self.do(ContactOpened(self.mono) if is_open else ContactClosed(self.mono))
+        if self.passed:  # nobody is said to have passed on a grant that was over
+            assert is_open
+            assert self.mono < self.licensed_until + self.timing.shunt_grace_s
 
     @rule(active=st.booleans())
     def tamper(self, active: bool) -> None:
@@ -535,14 +659,18 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([None, 2.0, 50.0, 1e6]))
     def released_from_afar(self, seconds: float | None) -> None:
-        if self.state.mode is not Mode.LOCKDOWN:
+        if not self.is_barred():
             length = min(seconds or self.timing.command_release_s, self.timing.max_release_s)
             self.licensed_until = max(self.licensed_until, self.mono + length)
         self.do(Command(self.mono, "c", Verb.RELEASE, seconds=seconds))
 
-    @rule(mode=st.sampled_from(Mode), ends=st.none() | st.sampled_from([5.0, 100.0]))
-    def mode_is_set(self, mode: Mode, ends: float | None) -> None:
-        self.do(Command(self.mono, "c", Verb.MODE, mode=mode, until_mono=None if ends is None else self.mono + ends))
+    @rule(mode=st.sampled_from(Mode), ends=st.none() | st.sampled_from([5.0, 100.0]),
+          source=st.sampled_from(["hub", "schedule"]))
+    def mode_is_set(self, mode: Mode, ends: float | None, source: str) -> None:
+        self.do(Command(self.mono, "c", Verb.MODE, mode=mode, until_mono=None if ends is None else self.mono + ends,
+                        source=source))
+        ordered, planned = self.state.desired, self.state.planned
+        assert self.state.mode is (planned if ordered is Mode.NORMAL else ordered)
 
     @rule(local=st.booleans())
     def reset(self, local: bool) -> None:

@@ -39,7 +39,7 @@ def test_a_door_that_knows_nobody_apart_fails_the_show(config: Config, monkeypat
 
 def test_a_door_that_answers_nobody_fails_the_show(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("device.rehearsal.show.PATIENCE_S", 1.0)
-    monkeypatch.setattr("device.app.Pipeline.look", lambda *_: [])
+    monkeypatch.setattr("device.sight.Pipeline.look", lambda *_: [])
     lines: list[str] = []
     assert rehearse(config, 10, lines.append) == 1
     assert any(line.startswith("rehearsal: FAILED") for line in lines)

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device.app import Terminal, obey_signals
+from device.app import obey_signals
 from device.clock import SystemClock
 from device.commands.console import say
 from device.commands.told import Teller
 from device.config import DEFAULT_PATH, Config, parse_config, read_config
 from device.errors import UsageError
 from device.store.places import places
+from device.terminal import Terminal
 
 TRY_STATE = Path("state")
 TRIED: dict[str, Any] = {

@@ -31,6 +31,10 @@ _RESTART_S = 2.0
 class Relay(Protocol):
     """What the app needs of a lock."""
 
+    def start(self) -> None:
+        """Begin; HardwareMissing where the relay does not hold its pin."""
+        ...
+
     def release(self, seconds: float) -> int:
         """Energise for `seconds` from now, at most 60; the order's number."""
         ...
@@ -209,6 +213,13 @@ class HandRelay:
         self._seq = 0
         self._fresh: list[Ack] = [self._coil.ready()]
         self.history: deque[Ack] = deque(maxlen=1000)
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self._output.value)
+
+    def start(self) -> None:
+        """It holds its pin already."""
 
     def release(self, seconds: float) -> int:
         return self._order(self._clock.mono() + min(seconds, MOST_S))

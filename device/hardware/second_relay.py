@@ -18,6 +18,10 @@ class SecondRelay:
         self._is_held = False
         self._until = float("-inf")
 
+    @property
+    def is_on(self) -> bool:
+        return bool(self._output.value)
+
     def hold(self, is_on: bool, mono: float) -> None:
         self._is_held = is_on
         self.tick(mono)
@@ -29,7 +33,7 @@ class SecondRelay:
     def tick(self, mono: float) -> None:
         """Set the output as it must be at `mono`."""
         is_on = self._is_held or mono < self._until
-        if bool(self._output.value) is not is_on:
+        if self.is_on is not is_on:
             self._output.value = is_on
 
     def close(self) -> None:

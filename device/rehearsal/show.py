@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from device.app import Terminal, obey_signals
+from device.app import obey_signals
 from device.clock import SystemClock
 from device.commands.opened import load_enrolled
 from device.commands.told import Teller
@@ -41,6 +41,7 @@ from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, places
 from device.store.seal import load_key
+from device.terminal import Terminal
 from device.threads import Worker
 
 PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given up
@@ -110,7 +111,8 @@ class Show:
         with Terminal(self.config, self.where, self.clock, camera=lambda: self._camera, observers=[self],
                       acknowledged=self._acknowledged) as terminal:
             self.terminal = terminal
-            self._people = people_of(portrait(), terminal.models.finder, terminal.models.landmarks)
+            models = Models.load(terminal.card)
+            self._people = people_of(portrait(), models.finder, models.landmarks)
             self._photo = enrolment_photo(self._people)
             camera = self.config.camera
             self._camera = RehearsalCamera(Stage(self._people, (camera.width, camera.height)), empty(), camera.fps,
@@ -182,7 +184,7 @@ class Show:
 
     def _is_waved_off(self, expected: str | None) -> bool:
         """Without the passive networks an attack may be asked for a challenge until it goes, and called nothing."""
-        panel = self.terminal.liveness
+        panel = self.terminal.sight.liveness if self.terminal.sight is not None else None
         has_passive = panel is not None and panel.has_passive
         is_waved_off = expected == ATTACK and not has_passive and self._acted_s() > WAVED_OFF_S
         self._score.refusals += is_waved_off

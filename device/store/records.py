@@ -134,6 +134,9 @@ class Period:
     end_minute: int
 
 
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When a rule or plan holds: seven days of periods, Monday first, and the days that differ.

@@ -1,0 +1,76 @@
+"""Everything that sees: the camera, the pipeline and their threads, as the terminal holds them.
+
+    camera thread  frames into a one-slot mailbox
+    vision thread  the newest frame -> sightings, and the frame itself to whoever looks on
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from device.camera.camera import Camera, open_camera
+from device.camera.keeper import CameraEvent, CameraKeeper
+from device.camera.watch import CameraState
+from device.clock import Clock
+from device.config import Config
+from device.face.card import Card
+from device.face.models import Models
+from device.face.pad.fusion import LivenessPanel, open_panel
+from device.face.pipeline import Pipeline
+from device.frame import Frame
+from device.inbox import Inbox
+from device.roster import Roster
+from device.sighting import Demand
+from device.threads import Latest, Worker
+from device.vision import Onlooker, Vision
+
+
+class Sight:
+    """One camera and what is made of its pictures.
+
+    camera   makes the camera; None = the configured one
+    degrade  told of faults of the camera, and that they are over
+    """
+
+    def __init__(self, config: Config, card: Card, clock: Clock, degrade: Callable[[str, bool], None],
+                 camera: Callable[[], Camera] | None = None) -> None:
+        self._config, self._degrade = config, degrade
+        self.models = Models.load(card)
+        self.liveness = _liveness(config, card)
+        self._frames: Latest[Frame] = Latest()
+        opener = camera or (lambda: open_camera(
+            config.camera, clock, infrared_lost=lambda is_lost: degrade("infrared_lost", is_lost)))
+        self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
+        self._pipeline = Pipeline(self.models, config.face, clock, self.liveness)
+
+    def bodies(self, roster: Callable[[], Roster], demand: Callable[[], Demand], inbox: Inbox,
+               onlooker: Onlooker) -> dict[str, Callable[[Worker], None]]:
+        """Name -> body of the threads."""
+        vision = Vision(self._pipeline, self._frames, roster, demand, inbox, onlooker)
+        return {"vision": vision.body, "camera": self.keeper}
+
+    @property
+    def frames_dropped(self) -> int:
+        return self._frames.dropped
+
+    @property
+    def liveness_words(self) -> str:
+        """What proof of a live person is asked for, for status and report."""
+        if self.liveness is None:
+            return "none: a printed photo or a screen is not told from a face"
+        if self.liveness.has_passive:
+            return self._config.face.liveness
+        return (f"{self._config.face.liveness}, but no passive network: every visitor gets a challenge "
+                "(doorctl models build)")
+
+    def _camera_changed(self, event: CameraEvent) -> None:
+        for state in CameraState:
+            if state not in (CameraState.OPENING, CameraState.FINE):
+                self._degrade(state.value, state is event.state)
+
+
+def _liveness(config: Config, card: Card) -> LivenessPanel | None:
+    if config.face.liveness == "none":
+        return None
+    return open_panel(card, secrets.randbelow, config.face.liveness_threshold, config.camera.infrared_place)

@@ -1,0 +1,444 @@
+"""The composition root: builds the parts of one door's terminal, starts the threads, runs the door's loop.
+
+    camera, vision  `sight`
+    gallery         follows gallery.db
+    credentials     turns what readers took in into claims
+    door            the caller of `Terminal.run`: decides, moves the relay, writes the journal
+
+Called by `app` (doord), by the commands that run a door, and by the rehearsal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from device.camera.camera import Camera
+from device.clock import Clock, ClockQuality, boot_id, quality_of
+from device.config import Config
+from device.credentials.desk import CredentialDesk
+from device.door.reasons import entry
+from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
+from device.errors import ConfigError, SealBroken, StoreError
+from device.face.runtime import runtime_name
+from device.face.types import Box
+from device.frame import Frame
+from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
+from device.hardware.link import Relay, RelayLink
+from device.hardware.orders import Ack, Said
+from device.inbox import Inbox
+from device.link import read_link
+from device.notify import notify
+from device.orders_desk import open_desk
+from device.packs import library
+from device.panel import Hands, Panel
+from device.passages import LOOK_BACK
+from device.readers import Readers
+from device.roster import Roster, RosterKeeper
+from device.sight import Sight
+from device.sighting import Level
+from device.status import Status, memory_mb, status_path, write_status
+from device.store.cache import CacheReader
+from device.store.cache_writer import prepare_gallery
+from device.store.evidence import Evidence
+from device.store.journal import Journal
+from device.store.keeper import JournalKeeper
+from device.store.latch import FireLatch
+from device.store.places import Places, is_linked, link_path, make_folders
+from device.store.records import Person
+from device.store.seal import Key, load_key
+from device.store.sqlite import InUse, sqlite_warning
+from device.store.trust import Verifier
+from device.threads import Worker
+from device.witness import Witness
+
+if TYPE_CHECKING:
+    from device.kiosk.desk import KioskDesk
+
+log = logging.getLogger(__name__)
+
+SECOND_S = 1.0
+MINUTE_S = 60.0
+VISION_SILENT_S = 2.0
+VISION_DEAD_S = 5.0  # a hung native call cannot be ended in a thread: then the whole process goes and comes back
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """What a scenario rules instead of the machine: a terminal without camera, vision and threads.
+
+    relay    the lock; hands puts the mock pins at rest
+    quality  how far the clock can be trusted; pass_keys  whose QR passes are taken
+    """
+
+    relay: Relay
+    hands: Hands
+    quality: Callable[[], ClockQuality]
+    pass_keys: Verifier
+
+
+class Terminal:
+    """One door's terminal. `start`, then `run`; `close` in any case."""
+
+    def __init__(self, config: Config, where: Places, clock: Clock, *, camera: Callable[[], Camera] | None = None,
+                 observers: Sequence[Observer] = (), acknowledged: Callable[[Ack], None] | None = None,
+                 echo: Callable[[str], None] | None = None, relay: Relay | None = None,
+                 by_hand: ByHand | None = None) -> None:
+        """relay  the lock; None = a door-relay process of this terminal's own"""
+        self._begun_mono = clock.mono()
+        self.config, self.places, self.clock = config, where, clock
+        self._acknowledged, self._echo, self._by_hand = acknowledged, echo, by_hand
+        self._is_stopping = self._is_reset_asked = False
+        self._next_second = 0.0
+        self._next_trim = clock.mono() + MINUTE_S
+        self._ready_s = 0.0
+        self._is_vision_silent = False
+        self._quality = ClockQuality.UNTRUSTED
+        make_folders(where)
+        self._key = load_key(where)
+        self._set_aside = _prepare(where, self._key, clock)
+        self.card = library.open_pack(None if config.face.pack == "auto" else config.face.pack)
+        self.inbox = Inbox()
+        self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera)
+        self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
+        self._floor = self._newest_entry_at()
+        self._fire_latch = FireLatch(where.fire)
+        self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._roster_changed,
+                                    self._roster_failed)
+        self._people: CacheReader | None = None
+        self.relay = by_hand.relay if by_hand else relay or RelayLink(config.pins.lock, config.pins.active_low, clock)
+        self.panel: Panel | None = None
+        self.credentials = CredentialDesk(where.gallery_db, self._key, by_hand.pass_keys if by_hand else _verifier(),
+                                          clock, self._clock_quality_seen,
+                                          self.inbox.put, lambda: self.gatekeeper.awaited)
+        self.readers = Readers(config, clock, self.credentials.offer, self._degrade, self.inbox.note)
+        self.kiosk = self._kiosk()
+        self.witness = self._witness()
+        self.gatekeeper = Gatekeeper(
+            self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
+            _timing(config), clock, self._clock_quality, self._observers(observers),
+            Vigilance(Level(config.face.liveness), config.face.attack_high_s), self._fire_latch.set, self._stepped)
+        if self.journal.journal is not None:
+            self.gatekeeper.passages.recall(self.journal.journal.last(LOOK_BACK))
+        self.desk = open_desk(where, self._key, boot_id(), clock, self._ordered, self.journal,
+                              self._clock_quality)
+        self._workers: dict[str, Worker] = {}
+
+    def start(self) -> None:
+        """Everything up to the moment from which a face can open the door."""
+        self.open()
+        bodies: dict[str, Callable[[Worker], None]] = {
+            "gallery": self.rosters.follow, "credentials": self.credentials.run, **self.readers.bodies()}
+        if self.sight is not None:
+            bodies |= self.sight.bodies(lambda: self.rosters.current, lambda: self.gatekeeper.demand, self.inbox,
+                                        self._looked)
+        for name, body in bodies.items():
+            self._workers[name] = Worker(name, body, self.clock)
+            self._workers[name].start()
+        for part in (self.kiosk, self.witness):
+            if part is not None:
+                part.start()
+        self._ready_s = self.clock.mono() - self._begun_mono
+        notify("READY=1", "STATUS=ready")
+
+    def open(self) -> None:
+        """The door itself without its threads: relay, wires, gallery, the first entry, fire as it was."""
+        self.relay.start()
+        self.panel = Panel.open(self.config.pins, self.clock, lambda: self.inbox.wake(self.clock.mono()), self._echo,
+                                self._by_hand.hands if self._by_hand else None)
+        self._load_roster()
+        self._note_start()
+        self._restore_fire(self.panel.initial())
+
+    def run(self, until: Callable[[], bool] = lambda: False) -> None:
+        """The door's loop: until `until()` holds or `stop` is called. The caller is the door thread."""
+        while not self._is_stopping and not until():
+            self.turn()
+
+    def turn(self, wait_s: float = TICK_S) -> None:
+        """One round of the door's loop, at most a twentieth of a second."""
+        self.gatekeeper.turn(self.panel.wait_s(wait_s) if self.panel else wait_s)
+        if self.panel is not None:
+            for event in self.panel.inputs():
+                self.gatekeeper.handle(event)
+            self.panel.tick()
+        self._hear_relay()
+        if self._is_reset_asked:
+            self._is_reset_asked = False
+            self.gatekeeper.handle(Command(self.clock.mono(), f"local-{secrets.token_hex(4)}", Verb.RESET,
+                                           is_local=True, source="doorctl"))
+        if self.desk is not None:
+            self.desk.turn()
+        if self.clock.mono() >= self._next_second:
+            self._next_second = self.clock.mono() + SECOND_S
+            self._each_second()
+
+    def stop(self) -> None:
+        """End `run` soon; safe from a signal handler or another thread."""
+        self._is_stopping = True
+
+    def reset(self) -> None:
+        """Somebody at the door ends alarms and a fire release; safe from a signal handler or another thread."""
+        self._is_reset_asked = True  # a queue's lock may be held by the very thread that a signal interrupts
+
+    def close(self) -> None:
+        """Relay off first, then the threads, then the files."""
+        notify("STOPPING=1")
+        self.relay.close()
+        for worker in self._workers.values():
+            worker.stopping.set()
+        for worker in self._workers.values():
+            worker.stop()
+        for part in (self.kiosk, self.witness):
+            if part is not None:
+                part.close()
+        self.readers.close()
+        if self.panel is not None:
+            self.panel.close()
+        if self._people is not None:
+            self._people.close()
+        if self.desk is not None:
+            self.desk.close()
+        self.journal.append(entry("stopped"))
+        self.journal.close()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def _kiosk(self) -> KioskDesk | None:
+        if not self.config.kiosk.enabled:
+            return None
+        from device.kiosk.desk import KioskDesk
+
+        return KioskDesk(self.config, self.clock, lambda: self.gatekeeper.state, lambda: self.gatekeeper.turned_mono,
+                         self.credentials.offer, self._person)
+
+    def _witness(self) -> Witness | None:
+        days = self.config.evidence.days
+        evidence = Evidence(self.places.evidence, self._key, days)
+        if days:
+            return Witness(evidence, self.inbox.note, self.clock)
+        evidence.sweep(self.clock.now())  # what was kept before it was switched off goes
+        return None
+
+    def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
+        own = (self.kiosk.screen if self.kiosk else None, self.witness)
+        return (*others, *(one for one in own if one is not None))
+
+    def _looked(self, frame: Frame, faces: Sequence[Box]) -> None:
+        """Vision's newest frame, for those who show or keep it."""
+        if self.kiosk is not None:
+            self.kiosk.look(frame, faces)
+        if self.witness is not None:
+            self.witness.look(frame, faces)
+        self.readers.look(frame)
+
+    def _restore_fire(self, initial: Sequence[DoorInput]) -> None:
+        """What the wires say at the start, after the fire that was there before it."""
+        if self._fire_latch.is_set:
+            self.gatekeeper.handle(Fire(self.clock.mono(), True))
+            if not any(isinstance(event, Fire) for event in initial):
+                self.gatekeeper.handle(Fire(self.clock.mono(), False))
+        for event in initial:
+            self.inbox.put(event)
+
+    # --- start --------------------------------------------------------------------------------------
+
+    def _load_roster(self) -> None:
+        try:
+            self.rosters.load()
+        except (StoreError, SealBroken) as error:
+            log.error("starting without the gallery: %s", error)
+            self._degrade("gallery_unreadable", True)
+        finally:
+            self.rosters.release()
+
+    def _note_start(self) -> None:
+        roster = self.rosters.current
+        self.journal.append(entry("started", version=_version(), model=self.card.model_id,
+                                  policy=roster.rules.site.policy_version))
+        if self._set_aside is not None:
+            self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
+        self.journal.append(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
+                                  rejected=roster.rejected))
+        if warning := sqlite_warning():
+            log.warning("%s", warning)
+        if not len(roster.gallery):
+            log.warning("nobody is enrolled: every face is refused")
+
+    def _newest_entry_at(self) -> datetime:
+        newest = self.journal.journal.last(1) if self.journal.journal else []
+        return newest[0].at if newest else datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    # --- what other threads tell --------------------------------------------------------------------
+
+    def _roster_changed(self, before: Roster, roster: Roster) -> None:
+        self._note_gallery(roster)
+        version = roster.rules.site.policy_version
+        if version != before.rules.site.policy_version:
+            self.inbox.note(entry("policy_changed", policy=version, rules=len(roster.rules.rules)))
+
+    def _note_gallery(self, roster: Roster) -> None:
+        self.inbox.note(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
+                              rejected=roster.rejected))
+
+    def _roster_failed(self, has_failed: bool) -> None:
+        self._degrade("gallery_unreadable", has_failed)
+
+    def _degrade(self, reason: str, is_active: bool) -> None:
+        self.inbox.put(Degraded(self.clock.mono(), reason, is_active))
+
+    # --- the door thread ----------------------------------------------------------------------------
+
+    def _ordered(self, command: Command) -> None:
+        self.gatekeeper.handle(command)
+
+    def _person(self, person_id: str) -> Person | None:
+        """The person's record, read at the moment of the decision; nobody where it cannot be read."""
+        try:
+            if self._people is None:
+                self._people = CacheReader.open(self.places.gallery_db, self._key)
+            return self._people.person(person_id)
+        except (StoreError, SealBroken) as error:
+            log.error("person %s cannot be read: %s", person_id, error)
+            return None
+
+    def _stepped(self, state: DoorState, effects: Sequence[Effect]) -> None:
+        if self.panel is not None:
+            self.panel.stepped(state, effects)
+
+    def _signal(self, reason: str) -> None:
+        if self.panel is not None:
+            self.panel.show(reason)
+
+    def _clock_quality_seen(self) -> ClockQuality:
+        """As the door thread last judged it; for other threads."""
+        return self._quality
+
+    def _clock_quality(self) -> ClockQuality:
+        quality = self._by_hand.quality() if self._by_hand else quality_of(self.clock.now(), self._floor)
+        self._quality = quality
+        if self.journal.journal is not None:
+            self.journal.journal.clock_quality = quality
+        return quality
+
+    def _hear_relay(self) -> None:
+        for ack in self.relay.acks():
+            if ack.said is Said.READY:
+                self._degrade("relay_lost", False)
+            if self._acknowledged is not None:
+                self._acknowledged(ack)
+        if not self.relay.is_alive():
+            if "relay_lost" not in self.gatekeeper.state.degraded:
+                self.gatekeeper.handle(Degraded(self.clock.mono(), "relay_lost", True))
+            self.relay.restart()
+
+    def _each_second(self) -> None:
+        self._watch_vision()
+        self.journal.retry()
+        self._degrade("journal_failed", self.journal.error is not None)
+        self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
+        self._heed_the_hub()
+        quality = self._clock_quality()
+        self._degrade("clock_lost", quality is ClockQuality.UNTRUSTED)
+        self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
+            quality is not ClockQuality.UNTRUSTED) else self._floor
+        self.gatekeeper.plan()
+        write_status(status_path(self.places), self.status())
+        if not self._is_vision_silent:
+            notify("WATCHDOG=1")
+
+    def _heed_the_hub(self) -> None:
+        """What the link says besides orders: silence, a journal that must not go on, and what may be pruned."""
+        journal = self.journal.journal
+        is_trim_due = self.clock.mono() >= self._next_trim
+        if is_trim_due:
+            self._next_trim = self.clock.mono() + MINUTE_S
+        if self.desk is None:
+            if is_trim_due:
+                self.journal.trim(None)
+            return
+        self._degrade("hub_silent", self.desk.is_stale)
+        if journal is not None and journal.journal_id == self.desk.journal_ahead:
+            self.journal.renew("set back: the hub has more of it than this terminal")
+            self._note_gallery(self.rosters.current)  # receipts wait for this word in the new journal
+        elif journal is not None and is_trim_due:
+            self.journal.trim(self.desk.acked(journal.journal_id))
+
+    def _watch_vision(self) -> None:
+        if self.sight is None:
+            return
+        silent_s = max(self._workers[name].silent_s() for name in ("vision", "gallery", "credentials"))
+        is_silent = silent_s > VISION_SILENT_S or any(not worker.is_alive() and not self.sight.keeper.has_ended
+                                                      for worker in self._workers.values())
+        if is_silent is not self._is_vision_silent:
+            self._is_vision_silent = is_silent
+            self._degrade("vision_silent", is_silent)
+        if silent_s > VISION_DEAD_S:
+            log.critical("vision has not answered for %.0f s; ending, to be started again", silent_s)
+            self.relay.secure()
+            os._exit(1)
+
+    def status(self) -> Status:
+        """How the terminal is at this moment."""
+        roster, state, threshold = self.rosters.current, self.gatekeeper.state, self.rosters.current.threshold
+        journal, camera = self.journal.journal, self.sight.keeper if self.sight else None
+        return Status(
+            pid=os.getpid(), mono=self.clock.mono(), started_mono=self._begun_mono, ready_s=round(self._ready_s, 3),
+            door_id=self.config.door.id, phase=state.phase.value, mode=state.mode.value,
+            degraded=tuple(sorted(state.degraded)), camera=camera.description if camera else "none",
+            camera_state=camera.state.value if camera else "none", fps=round(camera.fps, 1) if camera else 0.0,
+            frames_dropped=self.sight.frames_dropped if self.sight else 0,
+            sightings_dropped=self.inbox.dropped, model_id=self.card.model_id, runtime=runtime_name(),
+            templates=len(roster.gallery), people=roster.people, rejected=roster.rejected, foreign=roster.foreign,
+            threshold=round(threshold.score, 4), fpir_asked=self.config.face.fpir,
+            fpir_stated=threshold.stated_fpir, fpir_met=threshold.is_budget_met, threshold_why=threshold.why,
+            rates=tuple((rate.population, rate.fmr, rate.fpir) for rate in threshold.rates),
+            liveness=self.sight.liveness_words if self.sight else "none", clock=self._clock_quality().value,
+            journal_entries=journal.head if journal else 0, journal_waiting=self.journal.waiting,
+            relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1))
+
+
+def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
+    """Make or mend the gallery on a stand-alone terminal; where there is a hub, door-syncd does that."""
+    if is_linked():
+        return None
+    try:
+        return prepare_gallery(where.gallery_db, key, clock)
+    except InUse as error:  # doorctl is enrolling somebody: what is there is good enough to start with
+        log.warning("%s", error)
+        return None
+
+
+def _verifier() -> Verifier:
+    """The hub's keys, whose signature makes a QR pass; none on a terminal that stands alone."""
+    try:
+        return Verifier(read_link(link_path()).hub_signing) if is_linked() else Verifier()
+    except (ConfigError, ValueError) as error:
+        log.error("no QR pass is taken: %s", error)
+        return Verifier()
+
+
+def _timing(config: Config) -> Timing:
+    door = config.door
+    return Timing(has_contact=config.pins.contact is not None, journal_first=door.journal == "first",
+                  held_warning_s=door.held_warning_s, held_alarm_s=door.held_alarm_s,
+                  rex_release_s=door.rex_release_s, relock_on_open=door.relock_on_open,
+                  fire_auto_reset=door.fire_auto_reset)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("open-door")

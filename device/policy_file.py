@@ -1,7 +1,7 @@
 """A policy as a file that people write: TOML -> the records of gallery.db; `policy_text` is the way back.
 
 Used by `doorctl policy`, by the hub (`fleethub policy`) and by scenarios. Every fault is named with the item that it
-is in; a file with faults is not used at all. Periods that overlap mean what they say together: that is only warned of.
+is in; a file with faults is not used at all. Periods that overlap mean what they say together; a warning says so.
 
     [[rule]]      id, group, doors, schedule, methods ("face", "card+pin"), passback, release_s, persons, escort
     [[schedule]]  id, monday .. sunday, weekdays, weekend, every_day, holidays, days = { "2026-12-31" = [...] }
@@ -90,7 +90,8 @@ def review(records: PolicyRecords, groups: frozenset[str] | None = None) -> Revi
 
     groups  those that anybody belongs to, where that is known
     """
-    faults, warnings = [], []
+    faults: list[str] = []
+    warnings: list[str] = []
     schedules = {"always", *(one.schedule_id for one in records.schedules)}
     areas = {"", *(one.area_id for one in records.areas)}
     users = [*((f"rule {one.rule_id}", one.schedule_id) for one in records.rules),
@@ -135,11 +136,11 @@ def _items(table: Mapping[str, Any], kind: str, faults: list[str]) -> list[Any]:
 
 
 def _rule(key: str, take: _Take) -> AccessRule:
-    persons = take.number("persons", 1, 1, 9)
     return AccessRule(
         key, take.id("group"), take.ids("doors"), take.id("schedule", "always"),
         tuple(_combination(one) for one in take.texts("methods", ("face",))),
-        _choice(Passback, take.text("passback", "off"), "passback"), take.seconds("release_s"), int(persons),
+        _choice(Passback, take.text("passback", "off"), "passback"), take.seconds("release_s"),
+        int(take.number("persons", 1, 1, 9) or 1),
         take.maybe_id("escort"))
 
 

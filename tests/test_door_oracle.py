@@ -75,7 +75,8 @@ class Case:
         self.rules = tuple(_rule(pick, number) for number in range(pick.randint(0, 6)))
         sides = DoorSides("door", pick.choice(AREAS[:2]), pick.choice(AREAS[1:]))
         self.sides = (sides,) if pick.random() < 0.7 else ()
-        self.areas = (Area("hall", pick.choice((None, 2)), 600.0, 16.0), Area("lab", pick.choice((None, 3)), 60.0, 0.0))
+        self.areas = (Area("hall", pick.choice((None, 2)), 600.0, 16.0),
+                      Area("lab", pick.choice((None, 3)), 60.0, 0.0))
         self.person = _person(pick, self.at)
         self.methods = frozenset(pick.sample(list(Method), pick.randint(1, 2)))
         self.direction = pick.choice((Direction.ENTRY, Direction.ENTRY, Direction.EXIT))
@@ -84,7 +85,8 @@ class Case:
         self.scene = Scene(position, pick.random() < 0.8, pick.randint(0, 4))
 
     def decided(self) -> tuple[bool, str, str | None]:
-        rules = Rules(self.rules, self.schedules, Site(time_zone=self.zone), self.holidays, (), self.areas, self.sides)
+        site = Site(time_zone=self.zone)
+        rules = Rules(self.rules, self.schedules, site, self.holidays, (), self.areas, self.sides)
         claim = Claim(PERSON, self.methods, direction=self.direction)
         decision, _ = decide(claim, self.person, rules, Memory(), Now(self.at, 100.0, self.quality), self.scene)
         return decision.granted, decision.reason, decision.rule_id if decision.granted else None
@@ -166,7 +168,7 @@ def with_rule(case: Case, rule: AccessRule) -> tuple[bool, str | None, str | Non
             is_known = age < area.forget_h * 3600
     if is_known and position is not None:
         if case.direction is Direction.ENTRY:
-            wrong = position.area_id == sides.inside or (sides.outside != "" and position.area_id != sides.outside)
+            wrong = position.area_id == sides.inside or sides.outside not in ("", position.area_id)
         else:
             wrong = position.area_id != sides.inside
         if wrong and rule.passback in (Passback.HARD, Passback.TIMED) and case.scene.is_certain:

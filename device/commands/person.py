@@ -18,6 +18,7 @@ from device.commands.opened import (
     pack,
     refuse_linked,
 )
+from device.commands.who import person_meant
 from device.consent import TEXT, record_consent
 from device.enrolment import Photo, enrol
 from device.errors import EnrolmentRefused
@@ -50,7 +51,7 @@ def add_parser(commands: Any) -> None:
     listing.set_defaults(run=run_list)
     removal = verbs.add_parser("remove", help="remove a person, the templates and credentials for good",
                                epilog="example: doorctl person remove 3f2a9c")
-    removal.add_argument("person", metavar="PERSON", help="the person's id, or a beginning of it that is unique")
+    removal.add_argument("person", metavar="PERSON", help="name, or the beginning of an id")
     removal.set_defaults(run=run_remove)
 
 
@@ -93,12 +94,9 @@ def run_list(arguments: argparse.Namespace) -> int:
 def run_remove(arguments: argparse.Namespace) -> int:
     """0 removed; 1 where nobody, or more than one person, has such an id."""
     with gallery_writer() as writer:
-        found = [person.person_id for person in writer.people() if person.person_id.startswith(arguments.person)]
-        if len(found) != 1 or len(arguments.person) < 4:
-            reason = f"{len(found)} people have" if len(arguments.person) >= 4 else "give at least 4 digits of"
-            raise EnrolmentRefused(f"{reason} an id that begins with {arguments.person!r}; see `doorctl person list`")
-        writer.drop_person(found[0])
-    say(f"removed {found[0]}: the record, the templates and the credentials are gone from this terminal")
+        person_id = person_meant(writer.people(), arguments.person).person_id
+        writer.drop_person(person_id)
+    say(f"removed {person_id}: the record, the templates and the credentials are gone from this terminal")
     return 0
 
 

@@ -13,8 +13,8 @@ from device.commands.console import say
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "scenario", help="play a scripted day at a door",
-        description="Play scenario files through the real terminal, with a hand-held clock and mock pins, and compare "
-                    "its journal and its pins with FILE.expected beside each.",
+        description="Play scenario files through the real terminal, with a hand-held clock and mock pins, and "
+                    "compare its journal and its pins with FILE.expected beside each.",
         epilog="example: doorctl scenario tests/scenarios/face_opens.toml --update")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--update", action="store_true", help="take what came of it as what should")

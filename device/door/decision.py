@@ -163,6 +163,7 @@ class Decision:
     companions who passes with them: the others of a two-person rule, visitors of an escort
     area       where they are once they have passed; "" is the world outside
     opens      plans whose first person this is
+    methods    everything that the person has shown up to now
     """
 
     granted: bool
@@ -178,3 +179,4 @@ class Decision:
     companions: tuple[str, ...] = ()
     area: str = ""
     opens: tuple[str, ...] = ()
+    methods: frozenset[Method] = frozenset()

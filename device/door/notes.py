@@ -36,7 +36,7 @@ def decision_note(decision: Decision, code: str, is_merged: bool | None = None) 
     return replace(note(
         code,
         decision.person_id,
-        methods="+".join(sorted(method.value for method in claim.methods)),
+        methods="+".join(sorted(method.value for method in decision.methods or claim.methods)),
         rule=decision.rule_id,
         score=_rounded(claim.score),
         threshold=_rounded(claim.threshold),

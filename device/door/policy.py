@@ -71,7 +71,7 @@ def _nobody(claim: Claim, site: Site, memory: Memory, now: Now) -> tuple[Decisio
 def _somebody(claim: Claim, person: Person, rules: Rules, memory: Memory, now: Now,
               scene: Scene) -> tuple[Decision, Memory]:
     proof = _proof(claim, person, rules.site, memory, now)
-    refused = Decision(False, "", person.person_id, claim=claim)
+    refused = Decision(False, "", person.person_id, claim=claim, methods=proof.methods)
     if person.person_class is PersonClass.BLOCKED:
         return replace(refused, reason="blocked", alarms=("blocked_seen",)), memory
     if reason := _barred(claim, person, proof, rules, memory, now, scene):

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device.clock import ClockQuality, HandClock
 from device.config import PinsConfig
-
 from device.credentials.pin import pin_secret
 from device.credentials.qr_pass import PassPayload, pass_text
 from device.door.types import Command, CredentialShown, Degraded, Mode, Verb
@@ -31,7 +30,7 @@ from device.rehearsal.scenario import Actor, Deed, HandedPass, Scenario
 from device.sighting import Judgement, Outcome, Sighting
 from device.store.cache_writer import CacheWriter
 from device.store.places import make_folders, places
-from device.store.policy_records import PolicyRecords, read_policy
+from device.store.policy_records import put_policy
 from device.store.records import Credential, Direction, Entry, Method, Person, PersonClass
 from device.store.seal import load_key
 from device.store.trust import Verifier, key_id_of
@@ -48,7 +47,7 @@ AT_REST = ("contact", "tamper", "fire", "interlock")
 """Pins whose contact is closed while all is well."""
 
 STEPS = ((10.0, 0.1), (120.0, 0.5), (600.0, 5.0))
-"""How finely time passes: so long after a deed, in steps of so many seconds; later from full minute to full minute."""
+"""How finely time passes: so long after a deed in steps of so many seconds, later from minute to minute."""
 
 OMITTED = frozenset({"started", "stopped", "gallery_loaded", "gallery_rebuilt"})
 """Entries about the terminal's own beginning and end, which are no part of what happens at the door."""
@@ -313,16 +312,6 @@ class _Day:
     def _say(self, at: datetime, text: str) -> None:
         local = at.astimezone(self._zone)
         self._lines.append(f"{local:%a %H:%M:%S}.{local.microsecond // 100_000}  {text}")
-
-
-def put_policy(writer: CacheWriter, records: PolicyRecords) -> None:
-    """Replace the whole policy of a gallery; inside one transaction."""
-    wanted = {(kind, key): record for kind, key, record in records.keyed()}
-    for kind, key, _ in read_policy(writer).keyed():
-        if (kind, key) not in wanted:
-            writer.drop_record(kind, key)
-    for (kind, key), record in wanted.items():
-        writer.put_record(kind, key, record)
 
 
 def _credentials(actor: Actor, person_id: str) -> list[Credential]:

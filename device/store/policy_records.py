@@ -25,6 +25,12 @@ class RecordsReader(Protocol):
     def records(self, kind: str, shape: type[T]) -> tuple[T, ...]: ...
 
 
+class RecordsWriter(RecordsReader, Protocol):
+    def put_record(self, kind: str, key: str, record: Any) -> None: ...
+
+    def drop_record(self, kind: str, key: str) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyRecords:
     """Everything that the site's administrator set for this terminal's door."""
@@ -53,6 +59,16 @@ class PolicyRecords:
 def read_policy(reader: RecordsReader) -> PolicyRecords:
     """SealBroken where a record does not open: a policy is whole or not used."""
     return PolicyRecords(*(reader.records(kind, shape) for kind, (shape, _) in KINDS.items()))
+
+
+def put_policy(writer: RecordsWriter, records: PolicyRecords) -> None:
+    """Replace the whole policy of a gallery; call it inside one transaction."""
+    wanted = {(kind, key): record for kind, key, record in records.keyed()}
+    for kind, key, _ in read_policy(writer).keyed():
+        if (kind, key) not in wanted:
+            writer.drop_record(kind, key)
+    for (kind, key), record in wanted.items():
+        writer.put_record(kind, key, record)
 
 
 def revoked_passes(reader: RecordsReader) -> frozenset[str]:

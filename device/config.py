@@ -53,20 +53,20 @@ class DoorConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinsConfig:
-    """GPIO numbers (BCM) of what is wired; leave out what is not."""
+    """GPIO numbers of what is wired (BCM; on boards with gpiod, the chip's line offsets); leave out what is not."""
 
-    lock: int = _key("the lock's relay", 17, least=0, most=63)
-    contact: int | None = _key("door contact, closed = door closed", None, least=0, most=63)
-    rex: int | None = _key("request-to-exit button, closes when pressed", None, least=0, most=63)
-    tamper: int | None = _key("tamper switch, closed = cover on", None, least=0, most=63)
-    fire: int | None = _key("fire alarm's dry contact, opens on alarm", None, least=0, most=63)
-    lamp_green: int | None = _key("lamp: released", None, least=0, most=63)
-    lamp_red: int | None = _key("lamp: refused", None, least=0, most=63)
-    buzzer: int | None = _key("buzzer", None, least=0, most=63)
+    lock: int = _key("the lock's relay", 17, least=0, most=1023)
+    contact: int | None = _key("door contact, closed = door closed", None, least=0, most=1023)
+    rex: int | None = _key("request-to-exit button, closes when pressed", None, least=0, most=1023)
+    tamper: int | None = _key("tamper switch, closed = cover on", None, least=0, most=1023)
+    fire: int | None = _key("fire alarm's dry contact, opens on alarm", None, least=0, most=1023)
+    lamp_green: int | None = _key("lamp: released", None, least=0, most=1023)
+    lamp_red: int | None = _key("lamp: refused", None, least=0, most=1023)
+    buzzer: int | None = _key("buzzer", None, least=0, most=1023)
     interlock: int | None = _key("contact of an interlock's other door, closed = that door closed", None, least=0,
-                                 most=63)
-    bell: int | None = _key("doorbell button, closes when pressed", None, least=0, most=63)
-    relay2: int | None = _key("a second relay", None, least=0, most=63)
+                                 most=1023)
+    bell: int | None = _key("doorbell button, closes when pressed", None, least=0, most=1023)
+    relay2: int | None = _key("a second relay", None, least=0, most=1023)
     fire_closes: bool = _key("true where the fire alarm's contact closes on alarm: a cut wire goes unseen", False)
     active_low: bool = _key("true where the relay board energises on a low level", False)
     relay2_for: str = _key("what the second relay follows: an alarm that stands, a duress credential, the bell, each "
@@ -79,15 +79,16 @@ class PinsConfig:
 class ReaderConfig:
     """Other ways in than the face. A reader beside the door's inner side serves those who leave."""
 
-    wiegand_d0: int | None = _key("card reader: line D0 (BCM)", None, least=0, most=63)
-    wiegand_d1: int | None = _key("card reader: line D1", None, least=0, most=63)
+    wiegand_d0: int | None = _key("card reader: line D0 (BCM)", None, least=0, most=1023)
+    wiegand_d1: int | None = _key("card reader: line D1", None, least=0, most=1023)
     wiegand_side: str = _key("which way its holders pass", "entry", choices=("entry", "exit"))
     usb: str | None = _key("card reader that types like a keyboard: its device, e.g. "
                            "/dev/input/by-id/usb-...-event-kbd", None)
     usb_bits: int = _key("how many bits the number that it types stands for", 32, choices=(24, 32, 35, 64))
     usb_side: str = _key("which way its holders pass", "entry", choices=("entry", "exit"))
-    keypad_rows: tuple[int, ...] = _key("keypad matrix: pins of its rows, top to bottom", (), least=0, most=63)
-    keypad_columns: tuple[int, ...] = _key("keypad matrix: pins of its columns, left to right", (), least=0, most=63)
+    keypad_rows: tuple[int, ...] = _key("keypad matrix: pins of its rows, top to bottom", (), least=0, most=1023)
+    keypad_columns: tuple[int, ...] = _key("keypad matrix: pins of its columns, left to right", (), least=0,
+                                            most=1023)
     keypad_side: str = _key("which way its users pass", "entry", choices=("entry", "exit"))
     qr: bool = _key("whether passes shown to the camera as QR codes are read", False)
     osdp: str | None = _key("OSDP reader: its serial port, e.g. /dev/ttyUSB0", None)
@@ -100,8 +101,8 @@ class ReaderConfig:
 class ControllerConfig:
     """The access controller that this terminal serves as a reader, where a site has one already."""
 
-    wiegand_d0: int | None = _key("Wiegand out: line D0 (BCM)", None, least=0, most=63)
-    wiegand_d1: int | None = _key("Wiegand out: line D1", None, least=0, most=63)
+    wiegand_d0: int | None = _key("Wiegand out: line D0 (BCM)", None, least=0, most=1023)
+    wiegand_d1: int | None = _key("Wiegand out: line D1", None, least=0, most=1023)
     wiegand_bits: int = _key("format sent for an admitted person's card", 26, choices=(26, 34, 37))
     pulse_us: int = _key("length of a pulse, microseconds", 100, least=20, most=1000)
     period_us: int = _key("from pulse to pulse, microseconds", 2000, least=200, most=20_000)

@@ -11,6 +11,7 @@ from device.door.reasons import reason
 from device.door.second import pulses, stands
 from device.door.types import DoorInput, DoorState, Effect
 from device.door.wires import Wires
+from device.errors import HardwareMissing
 from device.hardware.board import Board
 from device.hardware.pins import VARIABLE
 
@@ -51,7 +52,9 @@ class Panel:
         return self._wires.initial()
 
     def inputs(self) -> list[DoorInput]:
-        """The debounced changes since the last call, in order."""
+        """The debounced changes since the last call, in order. HardwareMissing where the pins were lost."""
+        if self._board.lost is not None:
+            raise HardwareMissing(self._board.lost)
         return self._wires.feed(self._board.inputs.drain(), self._clock.mono())
 
     def wait_s(self, most: float) -> float:

@@ -28,7 +28,7 @@ def test_only_the_lock_must_be_named() -> None:
     ({"door": {"lock": "strike"}, "face": {"threshold": 0.5}}, ["a raw score cannot be set", "face.fpir"]),
     ({"door": {"lock": "strike", "release_s": True}}, ["must be a number, not True"]),
     ({"door": {"lock": "strike", "release_s": float("nan")}}, ["must lie between"]),
-    ({"door": {"lock": "strike"}, "pins": {"rex": 99}}, ["pins.rex must lie between 0 and 63"]),
+    ({"door": {"lock": "strike"}, "pins": {"rex": 1999}}, ["pins.rex must lie between 0 and 1023"]),
     ({"door": {"lock": "strike"}, "pins": {"rex": 1.5}}, ["pins.rex must be a whole number"]),
     ({"door": {"lock": "strike"}, "face": {"zone": [0, 1]}}, ["face.zone must be a list of 4 numbers"]),
     ({"door": {"lock": "strike"}, "face": {"zone": [0.5, 0, 0.2, 1]}}, ["left < right"]),

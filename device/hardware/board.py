@@ -56,6 +56,11 @@ class Board:
             raise
         return cls(factory, inputs, signals, mock, second)
 
+    @property
+    def lost(self) -> str | None:
+        """Why the pins can no longer be had; None while they can."""
+        return getattr(self.factory, "lost", None)
+
     def close(self) -> None:
         if self.second is not None:
             self.second.close()

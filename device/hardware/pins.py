@@ -21,12 +21,15 @@ def open_factory(environ: Mapping[str, str] = os.environ) -> Any:
     """The named gpiozero factory, and no other; HardwareMissing where none is named or it cannot be had."""
     name = environ.get(VARIABLE, "").strip()
     if not name:
-        raise HardwareMissing(f"{VARIABLE} is not set: use lgpio on a Raspberry Pi, mock where there are no pins")
+        raise HardwareMissing(f"{VARIABLE} is not set: use lgpio on a Raspberry Pi, gpiod on a Jetson, mock where "
+                              "there are no pins")
     found = {point.name: point for point in entry_points(group="gpiozero_pin_factories")}
     if name not in found:
         raise HardwareMissing(f"{VARIABLE}={name} is not a pin factory; known here: {', '.join(sorted(found))}")
     try:
         factory = found[name].load()()
+    except HardwareMissing:
+        raise
     # The libraries raise whatever they like: ImportError, OSError, their own classes, even bare Exception.
     except Exception as error:
         raise HardwareMissing(f"the pin factory {name} cannot be opened ({_one_line(error)}); install its library "

@@ -355,7 +355,8 @@ class Terminal:
         self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
             quality is not ClockQuality.UNTRUSTED) else self._floor
         self.gatekeeper.plan()
-        write_status(status_path(self.places), self.status())
+        if self._by_hand is None:
+            write_status(status_path(self.places), self.status())
         if not self._is_vision_silent:
             notify("WATCHDOG=1")
 

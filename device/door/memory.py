@@ -55,11 +55,11 @@ def answer(decision: Decision, claim: Claim, site: Site, memory: Memory, now: No
         return decision, memory
     if decision.person_id is None and is_told(memory, claim, "locked_out"):
         return replace(decision, reason="locked_out", alarms=(), is_repeat=True), memory
-    told = [one for one in memory.answers if _is_same(one, decision, claim)]
-    if told and (not decision.granted or now.mono < told[-1].mono + site.repeat_s):
+    told = _told(memory, decision, claim.track_id)
+    if told is not None and (not decision.granted or now.mono < told.mono + site.repeat_s):
         return replace(decision, alarms=(), is_repeat=True), memory
+    others = memory.answers if told is None else tuple(one for one in memory.answers if one is not told)
     fresh = Answer(claim.track_id, decision.person_id, decision.reason, now.mono)
-    others = tuple(one for one in memory.answers if one not in told)
     return decision, replace(memory, answers=_kept((*others, fresh)))
 
 
@@ -83,11 +83,13 @@ def with_company(memory: Memory, *fresh: Company) -> Memory:
     return replace(memory, company=_kept((*others, *fresh)))
 
 
-def _is_same(answer: Answer, decision: Decision, claim: Claim) -> bool:
-    """A granted person is the same on any track; a refusal belongs to its track."""
-    if answer.reason != decision.reason or answer.person_id != decision.person_id:
-        return False
-    return decision.granted or answer.track_id == claim.track_id
+def _told(memory: Memory, decision: Decision, track_id: int) -> Answer | None:
+    """The same answer, if it was given: a granted person is the same on any track, a refusal belongs to its track."""
+    reason, person_id, is_any_track = decision.reason, decision.person_id, decision.granted
+    for one in memory.answers:
+        if one.person_id == person_id and one.reason == reason and (is_any_track or one.track_id == track_id):
+            return one
+    return None
 
 
 def _kept(values: tuple[T, ...]) -> tuple[T, ...]:

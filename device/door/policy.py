@@ -101,10 +101,12 @@ def _entitled(refused: Decision, person: Person, rule: AccessRule, proof: Shown,
     if together.reason:
         return (replace(refused, reason=together.reason),
                 waits(person, rule, rules.site, memory, now, proof.is_duress))
-    granted = _grant(refused, person, rule, proof, rules, now, direction)
     is_duress = proof.is_duress or any(one.is_duress for one in together.others)
     alarms = (("duress",) if is_duress else ()) + (("passback_violated",) if verdict is Verdict.NOTED else ())
-    granted = replace(granted, alarms=alarms, companions=tuple(one.person_id for one in together.others))
+    granted = replace(
+        refused, granted=True, reason=_granted(proof, direction), release_s=_release_s(person, rule, rules.site),
+        area=area_after(direction, rules), opens=_opened(person, direction, rules, now), alarms=alarms,
+        companions=tuple(one.person_id for one in together.others))
     return granted, passes(person, together.others, rules.site, memory, now)
 
 
@@ -162,11 +164,8 @@ def _pass_verdict(shown: PassFacts, rules: Rules, scene: Scene) -> str:
 # --- grants ----------------------------------------------------------------------------------------------
 
 
-def _grant(refused: Decision, person: Person, rule: AccessRule, proof: Shown, rules: Rules, now: Now,
-           direction: Direction) -> Decision:
-    reason = "exit_granted" if direction is Direction.EXIT else _GRANTED.get(proof.methods, "combined_granted")
-    return replace(refused, granted=True, reason=reason, release_s=_release_s(person, rule, rules.site),
-                   area=area_after(direction, rules), opens=_opened(person, direction, rules, now))
+def _granted(proof: Shown, direction: Direction) -> str:
+    return "exit_granted" if direction is Direction.EXIT else _GRANTED.get(proof.methods, "combined_granted")
 
 
 def _release_s(person: Person, rule: AccessRule, site: Site) -> float:

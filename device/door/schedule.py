@@ -52,9 +52,10 @@ def periods_of(schedule: Schedule, moment: LocalMoment) -> tuple[Period, ...]:
 def is_active(schedule: Schedule, moment: LocalMoment) -> bool:
     """True within a period, its first minute included and its end minute not."""
     minute = moment.minute
-    return any(
-        0 <= period.start_minute <= minute < period.end_minute <= 1440 for period in periods_of(schedule, moment)
-    )
+    for period in periods_of(schedule, moment):
+        if 0 <= period.start_minute <= minute < period.end_minute <= 1440:
+            return True
+    return False
 
 
 def is_always(schedule: Schedule) -> bool:

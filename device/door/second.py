@@ -32,4 +32,4 @@ def pulses(role: str, effects: Sequence[Effect]) -> bool:
         return any(REASONS[code].severity is Severity.ALARM and REASONS[code].light for code in noted)
     if role == "gate":
         return any(REASONS[code].kind in _RELEASES for code in noted)
-    return role in noted
+    return role in ("duress", "bell") and role in noted

@@ -185,7 +185,8 @@ class _Day:
         self._order(Verb.RELEASE, seconds=float(deed.value))
 
     def _do_reset(self, deed: Deed) -> None:
-        self._order(Verb.RESET, is_local=deed.value == "local")
+        is_local = deed.value == "local"
+        self._order(Verb.RESET, is_local=is_local, source="doorctl" if is_local else "hub")
 
     def _do_mode(self, deed: Deed) -> None:
         seconds = deed.detail.get("until")

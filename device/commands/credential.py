@@ -11,6 +11,7 @@ from typing import Any
 from device.commands.console import say, say_json
 from device.commands.opened import gallery_reader, gallery_writer
 from device.commands.who import person_meant
+from device.credentials.card import Card
 from device.credentials.pin import pin_secret
 from device.errors import EnrolmentRefused
 from device.store.cache_writer import CacheWriter
@@ -47,8 +48,6 @@ def add_parser(commands: Any) -> None:
 
 def run_card(arguments: argparse.Namespace) -> int:
     """0 given; refused where the card is somebody's already."""
-    from device.credentials.card import Card
-
     try:
         secret = Card.parse(arguments.number).secret()
     except ValueError as error:

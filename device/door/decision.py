@@ -113,6 +113,7 @@ class Answer:
     person_id: str | None
     reason: str
     mono: float
+    granted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

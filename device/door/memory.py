@@ -59,8 +59,14 @@ def answer(decision: Decision, claim: Claim, site: Site, memory: Memory, now: No
     if told is not None and (not decision.granted or now.mono < told.mono + site.repeat_s):
         return replace(decision, alarms=(), is_repeat=True), memory
     others = memory.answers if told is None else tuple(one for one in memory.answers if one is not told)
-    fresh = Answer(claim.track_id, decision.person_id, decision.reason, now.mono)
+    fresh = Answer(claim.track_id, decision.person_id, decision.reason, now.mono, decision.granted)
     return decision, replace(memory, answers=_kept((*others, fresh)))
+
+
+def is_just_granted(memory: Memory, person_id: str, site: Site, mono: float) -> bool:
+    """Whether a face in view is that of somebody who was admitted a moment ago: they are asked for nothing more."""
+    return any(one.granted and one.person_id == person_id and mono < one.mono + site.repeat_s
+               for one in memory.answers)
 
 
 def remember(memory: Memory, proof: Shown) -> Memory:

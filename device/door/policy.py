@@ -33,6 +33,7 @@ _TRY_KEYS = {"unknown_face": "stranger", "attack": "attack", "not_proved": "atta
              "wrong_pin": "pin", "bad_pass": "qr"}
 _GUESSES = {_FACE: "attack", frozenset({Method.CARD}): "card", frozenset({Method.PIN}): "pin",
             frozenset({Method.QR}): "qr"}
+_ASKS = frozenset({"more_needed", "company_needed", "escort_needed"})
 _GRANTED = {_FACE: "face_granted", frozenset({Method.CARD}): "card_granted", frozenset({Method.PIN}): "pin_granted",
             frozenset({Method.QR}): "pass_granted"}
 
@@ -43,7 +44,7 @@ def decide(claim: Claim, person: Person | None, rules: Rules, memory: Memory, no
 
     person  the record of `claim.person_id`, None where there is none (removed, or nobody recognised)
     """
-    memory = remembered.forget(memory, now.mono)
+    before = memory = remembered.forget(memory, now.mono)
     person = _holder(claim, person)
     if claim.person_id is None:
         decision, memory = _nobody(claim, rules.site, memory, now)
@@ -51,6 +52,9 @@ def decide(claim: Claim, person: Person | None, rules: Rules, memory: Memory, no
         decision = Decision(False, "no_person", claim.person_id, claim=claim)
     else:
         decision, memory = _somebody(claim, person, rules, memory, now, scene)
+    if decision.reason in _ASKS and claim.track_id is not None and remembered.is_just_granted(
+            before, claim.person_id or "", rules.site, now.mono):
+        return replace(decision, is_repeat=True, demand=None), before
     return remembered.answer(decision, claim, rules.site, memory, now)
 
 

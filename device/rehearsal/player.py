@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from device.clock import ClockQuality, HandClock
 from device.config import PinsConfig
+from device.credentials.card import Card
 from device.credentials.pin import pin_secret
 from device.credentials.qr_pass import PassPayload, pass_text
 from device.door.types import Command, CredentialShown, Degraded, Mode, Verb
@@ -31,7 +32,7 @@ from device.sighting import Judgement, Outcome, Sighting
 from device.store.cache_writer import CacheWriter
 from device.store.places import make_folders, places
 from device.store.policy_records import put_policy
-from device.store.records import Credential, Direction, Entry, Method, Person, PersonClass
+from device.store.records import Credential, Direction, Entry, Method, Person, PersonClass, RevokedPass
 from device.store.seal import load_key
 from device.store.trust import Verifier, key_id_of
 from device.terminal import ByHand, Terminal
@@ -219,6 +220,11 @@ class _Day:
 
     def _do_remove(self, deed: Deed) -> None:
         self._write(lambda writer: writer.drop_person(self._ids[deed.value]))
+        self._terminal.rosters.catch_up()
+
+    def _do_revoke(self, deed: Deed) -> None:
+        until = next(one.valid_until for one in self._scenario.passes if one.id == deed.value)
+        self._write(lambda writer: writer.put_record("pass", _id(deed.value), RevokedPass(_id(deed.value), until)))
         self._terminal.rosters.catch_up()
 
     def _do_restart(self, deed: Deed) -> None:

@@ -30,12 +30,12 @@ else:
 
 DEEDS = ("face", "stranger", "attack", "unproved", "card", "typed", "qr", "contact", "rex", "tamper", "fire",
          "other_door", "bell", "release", "reset", "mode", "fault", "well", "clock", "step_wall", "policy", "remove",
-         "restart", "wait", "bounce")
+         "restart", "wait", "bounce", "revoke")
 """What may happen. face, remove: a person's id; stranger, unproved, bell, restart: true; attack: the species;
 card: a number, with `reader` and `direction`; typed: number*pin; qr: a pass's id or any text; contact, other_door:
 open or closed; rex: pressed or let_go; tamper, fire: on or off; release: seconds; reset: local or hub; mode: a mode,
 with `until` seconds; fault, well: a code; clock: a quality; step_wall: seconds; policy: tables that replace the
-policy; wait: true; bounce: a pin's name, with `times` and `every` seconds."""
+policy; wait: true; revoke: a pass's id; bounce: a pin's name, with `times` and `every` seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,13 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def obey_signals(terminal: Terminal) -> None:
-    """SIGTERM and SIGINT end the door's loop in order; SIGUSR1 is a reset given at the door."""
+    """SIGTERM and SIGINT end the door's loop in order; SIGUSR1 is a reset given at the door, SIGUSR2 lets an OSDP
+    device be paired."""
     def reset(number: int, frame: FrameType | None) -> None:
         terminal.reset()
+
+    def pair(number: int, frame: FrameType | None) -> None:
+        terminal.pair()
 
     def stop(number: int, frame: FrameType | None) -> None:
         terminal.stop()
@@ -59,3 +63,4 @@ def obey_signals(terminal: Terminal) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGUSR1, reset)
+    signal.signal(signal.SIGUSR2, pair)

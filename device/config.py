@@ -237,6 +237,15 @@ def known_keys() -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def other_pins(config: Config) -> dict[str, int | None]:
+    """Configuration key -> pin of every reader and controller that is wired to pins."""
+    found = {f"{section}.wiegand_{line}": getattr(getattr(config, section), f"wiegand_{line}")
+             for section in ("reader", "controller") for line in ("d0", "d1")}
+    for name in ("keypad_rows", "keypad_columns"):
+        found |= {f"reader.{name}[{number}]": pin for number, pin in enumerate(getattr(config.reader, name))}
+    return found
+
+
 def _section(kind: Any, table: Any, where: str, path: str) -> Any:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: [{path}] must be a table")
@@ -298,6 +307,8 @@ def _check_readers(config: Config, where: str) -> None:
         if (pair.wiegand_d0 is None) != (pair.wiegand_d1 is None):
             raise ConfigError(f"{where}: {section}.wiegand_d0 and {section}.wiegand_d1 belong together: name both or "
                               "neither")
+    if config.controller.period_us < 2 * config.controller.pulse_us:
+        raise ConfigError(f"{where}: controller.period_us must be twice controller.pulse_us at least")
     rows, columns = config.reader.keypad_rows, config.reader.keypad_columns
     if (rows or columns) and (len(rows), len(columns)) not in ((4, 3), (4, 4)):
         raise ConfigError(f"{where}: reader.keypad_rows must name 4 pins and reader.keypad_columns 3 or 4")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from device.clock import Clock
-from device.config import PinsConfig
+from device.config import Config, other_pins
 from device.door.reasons import reason
 from device.door.second import pulses, stands
 from device.door.types import DoorInput, DoorState, Effect
@@ -28,7 +28,7 @@ class Panel:
         self._wires = Wires(board.inputs.levels(), clock.mono())
 
     @classmethod
-    def open(cls, pins: PinsConfig, clock: Clock, wake: Callable[[], None],
+    def open(cls, config: Config, clock: Clock, wake: Callable[[], None],
              echo: Callable[[str], None] | None = None, hands: Hands | None = None) -> Panel:
         """HardwareMissing where there is no pin factory or a pin cannot be had.
 
@@ -36,9 +36,10 @@ class Panel:
         echo   gets a line per signal where the pins are mock ones
         hands  mock pins that a scenario moves
         """
+        pins, others = config.pins, other_pins(config)
         if hands is None:
-            return cls(Board.open(pins, clock, wake, echo), clock, pins.relay2_for)
-        board = Board.open(pins, clock, wake, echo, {VARIABLE: "mock"})
+            return cls(Board.open(pins, clock, wake, echo, others=others), clock, pins.relay2_for)
+        board = Board.open(pins, clock, wake, echo, {VARIABLE: "mock"}, others)
         hands(board.factory)
         return cls(board, clock, pins.relay2_for)
 
@@ -66,6 +67,15 @@ class Panel:
         """Play a reason's light and sound."""
         row = reason(code)
         self._board.signals.show(row.light, row.sound, self._clock.mono())
+
+    @property
+    def factory(self) -> Any:
+        """gpiozero's pins, for readers that are wired to them."""
+        return self._board.factory
+
+    def light(self, light: str, sound: str) -> None:
+        """Play what a controller wants to be seen at its reader."""
+        self._board.signals.show(light, sound, self._clock.mono())
 
     def stepped(self, state: DoorState, effects: Sequence[Effect]) -> None:
         """Have the second relay follow the door."""

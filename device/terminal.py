@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from typing import TYPE_CHECKING
 from device.camera.camera import Camera
 from device.clock import Clock, ClockQuality, boot_id, quality_of
 from device.config import Config
+from device.controller import Controller
 from device.credentials.desk import CredentialDesk
-from device.door.reasons import entry
+from device.door.reasons import entry, reason
 from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
 from device.errors import ConfigError, SealBroken, StoreError
 from device.face.runtime import runtime_name
@@ -40,6 +42,7 @@ from device.orders_desk import open_desk
 from device.packs import library
 from device.panel import Hands, Panel
 from device.passages import LOOK_BACK
+from device.readers import Hands as ReaderHands
 from device.readers import Readers
 from device.roster import Roster, RosterKeeper
 from device.sight import Sight
@@ -52,7 +55,7 @@ from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from device.store.latch import FireLatch
 from device.store.places import Places, is_linked, link_path, make_folders
-from device.store.records import Person
+from device.store.records import Method, Person
 from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.store.trust import Verifier
@@ -95,7 +98,7 @@ class Terminal:
         self._begun_mono = clock.mono()
         self.config, self.places, self.clock = config, where, clock
         self._acknowledged, self._echo, self._by_hand = acknowledged, echo, by_hand
-        self._is_stopping = self._is_reset_asked = False
+        self._is_stopping = self._is_reset_asked = self._is_pairing_asked = False
         self._next_second = 0.0
         self._next_trim = clock.mono() + MINUTE_S
         self._ready_s = 0.0
@@ -118,7 +121,12 @@ class Terminal:
         self.credentials = CredentialDesk(where.gallery_db, self._key, by_hand.pass_keys if by_hand else _verifier(),
                                           clock, self._clock_quality_seen,
                                           self.inbox.put, lambda: self.gatekeeper.awaited)
-        self.readers = Readers(config, clock, self.credentials.offer, self._degrade, self.inbox.note)
+        keys = where.journal_db.parent
+        hands = ReaderHands(self.credentials.offer, self._degrade, self.inbox.note)
+        self.readers = Readers(config.reader, clock, hands, keys)
+        self.controller = Controller(config.controller, clock, self._cards, lambda *shown: self._shown.put(shown),
+                                     self._degrade, self.inbox.note, keys)
+        self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self.kiosk = self._kiosk()
         self.witness = self._witness()
         self.gatekeeper = Gatekeeper(
@@ -136,6 +144,8 @@ class Terminal:
         self.open()
         bodies: dict[str, Callable[[Worker], None]] = {
             "gallery": self.rosters.follow, "credentials": self.credentials.run, **self.readers.bodies()}
+        if self.controller.is_wanted:
+            bodies["controller"] = self.controller.run
         if self.sight is not None:
             bodies |= self.sight.bodies(lambda: self.rosters.current, lambda: self.gatekeeper.demand, self.inbox,
                                         self._looked)
@@ -151,8 +161,10 @@ class Terminal:
     def open(self) -> None:
         """The door itself without its threads: relay, wires, gallery, the first entry, fire as it was."""
         self.relay.start()
-        self.panel = Panel.open(self.config.pins, self.clock, lambda: self.inbox.wake(self.clock.mono()), self._echo,
+        self.panel = Panel.open(self.config, self.clock, lambda: self.inbox.wake(self.clock.mono()), self._echo,
                                 self._by_hand.hands if self._by_hand else None)
+        self.readers.open(self.panel.factory)
+        self.controller.open(self.panel.factory)
         self._load_roster()
         self._note_start()
         self._restore_fire(self.panel.initial())
@@ -169,7 +181,13 @@ class Terminal:
             for event in self.panel.inputs():
                 self.gatekeeper.handle(event)
             self.panel.tick()
+            while not self._shown.empty():
+                self.panel.light(*self._shown.get())
         self._hear_relay()
+        if self._is_pairing_asked:
+            self._is_pairing_asked = False
+            self.readers.pair(self.clock.mono())
+            self.controller.pair(self.clock.mono())
         if self._is_reset_asked:
             self._is_reset_asked = False
             self.gatekeeper.handle(Command(self.clock.mono(), f"local-{secrets.token_hex(4)}", Verb.RESET,
@@ -188,6 +206,10 @@ class Terminal:
         """Somebody at the door ends alarms and a fire release; safe from a signal handler or another thread."""
         self._is_reset_asked = True  # a queue's lock may be held by the very thread that a signal interrupts
 
+    def pair(self) -> None:
+        """Somebody at the door lets OSDP readers and controllers be paired for five minutes; safe as `reset` is."""
+        self._is_pairing_asked = True
+
     def close(self) -> None:
         """Relay off first, then the threads, then the files."""
         notify("STOPPING=1")
@@ -200,6 +222,7 @@ class Terminal:
             if part is not None:
                 part.close()
         self.readers.close()
+        self.controller.close()
         if self.panel is not None:
             self.panel.close()
         if self._people is not None:
@@ -233,7 +256,8 @@ class Terminal:
         return None
 
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
-        own = (self.kiosk.screen if self.kiosk else None, self.witness)
+        own = (self.kiosk.screen if self.kiosk else None, self.witness,
+               self.controller if self.controller.is_wanted else None)
         return (*others, *(one for one in own if one is not None))
 
     def _looked(self, frame: Frame, faces: Sequence[Box]) -> None:
@@ -296,8 +320,8 @@ class Terminal:
     def _roster_failed(self, has_failed: bool) -> None:
         self._degrade("gallery_unreadable", has_failed)
 
-    def _degrade(self, reason: str, is_active: bool) -> None:
-        self.inbox.put(Degraded(self.clock.mono(), reason, is_active))
+    def _degrade(self, reason: str, is_active: bool, detail: str = "") -> None:
+        self.inbox.put(Degraded(self.clock.mono(), reason, is_active, detail))
 
     # --- the door thread ----------------------------------------------------------------------------
 
@@ -318,9 +342,17 @@ class Terminal:
         if self.panel is not None:
             self.panel.stepped(state, effects)
 
-    def _signal(self, reason: str) -> None:
+    def _cards(self, person_id: str) -> list[bytes]:
+        """The secrets of a person's cards."""
+        if self._people is None:
+            self._people = CacheReader.open(self.places.gallery_db, self._key)
+        return [one.secret for one in self._people.credentials(person_id) if one.method is Method.CARD]
+
+    def _signal(self, code: str) -> None:
         if self.panel is not None:
-            self.panel.show(reason)
+            self.panel.show(code)
+        row = reason(code)
+        self.readers.show(row.light, row.sound)
 
     def _clock_quality_seen(self) -> ClockQuality:
         """As the door thread last judged it; for other threads."""

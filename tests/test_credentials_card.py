@@ -77,8 +77,9 @@ def test_each_single_flipped_bit_is_refused(length: int) -> None:
     for value in (0, 8_190_777, 2**FORMATS[length] - 1):
         frame = encode(Card(FORMATS[length], value), length)
         for place in range(length):
-            with pytest.raises(ValueError, match="wrong parity"):
+            with pytest.raises(ValueError, match="wrong parity") as caught:
                 decode(flipped(frame, {place}))
+            assert ("swapped" in str(caught.value)) == all(place in half for half in HALVES[length])
 
 
 @pytest.mark.parametrize("length", LENGTHS)

@@ -229,9 +229,10 @@ def test_a_pin_that_cannot_be_had_is_named_and_lets_go_of_the_rest(place: int) -
     factory = MockFactory()
     pins: list[int] = [*ROWS, *COLUMNS]
     pins[place] = 60
-    with pytest.raises(HardwareMissing, match=r"keypad pin 60 cannot be had \(.*\); see \[reader\]"):
+    with pytest.raises(HardwareMissing, match=r"keypad pin 60 cannot be had \(.*\); see \[reader\]") as caught:
         Keypad(factory, pins[:4], pins[4:])
     Keypad(factory, ROWS, COLUMNS).close()
+    assert caught.traceback  # which holds on to what was half made: it was closed, not only forgotten
 
 
 def test_a_gpio_chips_lines_are_scanned_alike() -> None:

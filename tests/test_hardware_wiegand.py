@@ -133,14 +133,38 @@ def test_two_cards_are_two_although_the_thread_was_late(bench: Bench) -> None:
     assert bench.taken() == [first, second]
 
 
-def test_lines_whose_edges_are_told_in_bunches_are_put_in_order(bench: Bench) -> None:
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("looks", [False, True])
+def test_lines_whose_edges_are_told_in_bunches_are_put_in_order(
+        bench: Bench, order: tuple[int, int], looks: bool) -> None:
+    """As they are where a busy machine gets round to one line after the other."""
     bits = encode(CARD, 26)
-    for line in (1, 0):
-        for place, bit in enumerate(bits):
-            if bit == line:
-                bench.reader._stamp(200.0 + place * 0.002, bit)
+    for line in order:
+        for place in (place for place, bit in enumerate(bits) if bit == line):
+            bench.reader._stamp(200.0 + place * 0.002, line)
+        if looks:
+            bench.poll(0.0)
     bench.poll()
     assert bench.taken() == [bits]
+
+
+def test_two_cards_told_in_bunches_are_two(bench: Bench) -> None:
+    frames = [encode(Card(24, number), 26) for number in (5, 8_190_777)]
+    for line in (0, 1):
+        for number, bits in enumerate(frames):
+            for place in (place for place, bit in enumerate(bits) if bit == line):
+                bench.reader._stamp(200.0 + number + place * 0.002, line)
+    bench.poll()
+    assert bench.taken() == frames
+
+
+def test_the_longest_card_at_the_slowest_pace_is_no_flood(bench: Bench) -> None:
+    for bit in (0, 1) * 64:
+        bench.send([bit], 0.02)
+        bench.poll(0.0)
+        assert bench.reader.fault == ""
+    bench.poll()
+    assert bench.taken() == [(0, 1) * 64]
 
 
 # --- keys ------------------------------------------------------------------------------------------------
@@ -178,7 +202,7 @@ def test_a_burst_that_is_no_key_is_dropped(bench: Bench, bits: tuple[int, ...]) 
 def test_halves_and_what_is_far_too_long_are_dropped_and_counted(bench: Bench, count: int) -> None:
     bench.send([0, 1, 1] * (count // 3) + [1] * (count % 3))
     assert bench.poll() == []
-    assert (bench.cards, bench.reader.dropped) == ([], 1)
+    assert (bench.cards, bench.reader.dropped, bench.reader.fault) == ([], 1, "")
 
 
 def test_a_card_that_pauses_in_its_midst_is_no_card(bench: Bench) -> None:
@@ -285,9 +309,10 @@ def test_a_line_that_is_low_whenever_one_looks_but_moves_is_not_stuck(bench: Ben
 def test_a_pin_that_cannot_be_had_is_named_and_lets_go_of_the_other() -> None:
     factory = MockFactory()
     for pins in ((D0, 60), (60, D0)):
-        with pytest.raises(HardwareMissing, match="input pin 60 cannot be had"):
+        with pytest.raises(HardwareMissing, match="input pin 60 cannot be had") as caught:
             WiegandReader(factory, *pins, HandClock(), lambda *_: None)
-    WiegandReader(factory, D0, D1, HandClock(), lambda *_: None).close()
+        WiegandReader(factory, D0, D1, HandClock(), lambda *_: None).close()
+        assert caught.traceback  # which holds on to what was half made: it was closed, not only forgotten
 
 
 def test_nothing_is_heard_after_closing(bench: Bench) -> None:
@@ -399,12 +424,14 @@ def test_what_is_sent_is_what_a_reader_reads(cable: Cable, card: Card, length: i
     assert (cable.out.fault, cable.reader.fault) == ("", "")
 
 
-def test_pulses_last_as_long_as_configured(cable: Cable) -> None:
-    cable.out.admit(encode(CARD, 26), cable.clock.mono())
+def test_pulses_and_pauses_last_as_long_as_configured(cable: Cable) -> None:
+    cable.out.admit((0,) * 26, cable.clock.mono())
     cable.poll()
-    for pin in OUT:
-        lows = [end.timestamp for end in cable.factory.pin(pin).states[1:] if end.state]
-        assert lows and all(500e-6 <= low < 600e-6 for low in lows)
+    states = cable.factory.pin(OUT[0]).states
+    lows = [state.timestamp for state in states[1:] if state.state]
+    highs = [state.timestamp for state in states[2:] if not state.state]
+    assert (len(lows), len(highs)) == (26, 25)
+    assert all(500e-6 <= lasted < 600e-6 for lasted in lows + highs)
 
 
 def test_the_lines_idle_at_start_and_are_left_so(cable: Cable) -> None:
@@ -471,9 +498,10 @@ def test_a_period_that_leaves_no_room_between_pulses_is_refused() -> None:
 
 def test_an_output_that_cannot_be_had_is_named_and_lets_go_of_the_other() -> None:
     factory = MockFactory()
-    with pytest.raises(HardwareMissing, match="output pin 60 cannot be had"):
+    with pytest.raises(HardwareMissing, match="output pin 60 cannot be had") as caught:
         WiegandOut(factory, OUT[0], 60, 500, 2000, HandClock())
     WiegandOut(factory, *OUT, 500, 2000, HandClock()).close()
+    assert caught.traceback  # which holds on to what was half made: it was closed, not only forgotten
 
 
 def test_how_well_pulses_are_kept_can_be_measured() -> None:

@@ -35,6 +35,7 @@ HOMES = {
     "msgspec": ["sync/", "device/store/orders.py", "device/store/trust", "device/credentials/qr_pass.py"],
     "argon2": ["device/credentials/pin.py"],
     "osdp": ["device/hardware/"],
+    "osdp_sys": ["device/hardware/"],
     "openpyxl": ["device/spreadsheet.py"],
     "prometheus_client": ["device/observe/", "sync/hub/metrics.py"],
     "starlette": ["device/kiosk/", "sync/hub/"],

@@ -44,6 +44,7 @@ from device.door.types import (
 Effects = tuple[Effect, ...]
 Outcome = tuple[DoorState, Effects]
 
+LONGEST_DETAIL = 160
 _MODE_REASONS = {Mode.NORMAL: "mode_normal", Mode.FREE: "mode_free", Mode.LOCKDOWN: "mode_lockdown"}
 
 
@@ -387,7 +388,7 @@ def _degraded(state: DoorState, event: Degraded) -> Outcome:
         return state, ()
     if event.is_active:
         after = replace(state, degraded=state.degraded | {event.reason})
-        return after, (note(event.reason), Signal(event.reason))
+        return after, (note(event.reason, why=event.detail[:LONGEST_DETAIL] or None), Signal(event.reason))
     # A relay that comes back knows nothing of what it was told; whatever still holds is ordered afresh.
     ordered_until = None if event.reason == "relay_lost" else state.ordered_until
     after = replace(state, degraded=state.degraded - {event.reason}, ordered_until=ordered_until)

@@ -218,11 +218,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A fault of the terminal began or ended; `reason` is a code of `reasons` with severity fault."""
+    """A fault of the terminal began or ended; `reason` is a code of `reasons` with severity fault, `detail` one line
+    for the journal without anything secret."""
 
     mono: float
     reason: str
     is_active: bool
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,13 +37,15 @@ class Board:
         wake: Callable[[], None] | None = None,
         echo: Callable[[str], None] | None = None,
         environ: Mapping[str, str] = os.environ,
+        others: Mapping[str, int | None] | None = None,
     ) -> Board:
         """The board as `pins` says; HardwareMissing where there is no factory or a pin cannot be had.
 
         wake  called after each edge of an input (see Inputs)
         echo  gets a line per lamp or buzzer pattern, where the pins are mock ones
+        others  configuration key -> pin of what is wired besides
         """
-        check_pins(pins)
+        check_pins(pins, others)
         factory = open_factory(environ)
         mock = is_mock(factory)
         try:

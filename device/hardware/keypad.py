@@ -61,7 +61,6 @@ class Keypad:
     def close(self) -> None:
         """Let go of the pins."""
         for device in (*self._rows, *self._columns):
-            _let_go(device)
             device.close()
         self._rows, self._columns = [], []
 
@@ -120,5 +119,5 @@ def _drive(row: Any) -> None:
     row.pin.output_with_state(0)
 
 
-def _let_go(device: Any) -> None:
-    device.pin.input_with_pull("up")
+def _let_go(row: Any) -> None:
+    row.pin.input_with_pull("up")

@@ -1,8 +1,8 @@
 """Finds QR codes in the camera's pictures, a few times a second; the same camera that sees faces.
 
-Fed with vision's newest frame; decodes on a thread of its own with OpenCV's decoder: the one that finds a code as ArUco
-markers are found, which read 198 of 200 rendered passes where the older one read 140, in half the time. What it reads
-is text from whoever holds something to the camera: it is handed on unread, cut off where it is too long to be a pass.
+Fed with vision's newest frame; decodes on a thread of its own with OpenCV's decoder: the one that finds a code as
+ArUco markers are found, which read 198 of 200 rendered passes where the older one read 140, in half the time. What it
+reads is text from whoever holds something to the camera: it is handed on unread, cut off where it is too long.
 """
 
 from __future__ import annotations

@@ -6,17 +6,11 @@ Given on the terminal itself, so it counts as given at the door; the hub's reset
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import signal
-from pathlib import Path
 from typing import Any
 
-from device.clock import SystemClock
 from device.commands.console import say
-from device.errors import StoreError
-from device.status import STALE_S, read_status, status_path
-from device.store.places import places
+from device.commands.running import tell_doord
 
 
 def add_parser(commands: Any) -> None:
@@ -30,25 +24,6 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 told to doord; 1 where it does not run or may not be told."""
-    found = read_status(status_path(places()))
-    if found is None or SystemClock().mono() - float(found["mono"]) >= STALE_S or not _is_doord(found["pid"]):
-        raise StoreError("doord does not run: there is nothing to reset")
-    try:
-        os.kill(found["pid"], signal.SIGUSR1)
-    except PermissionError:
-        raise StoreError("only root or the service's own user may reset the door: sudo doorctl reset") from None
-    except ProcessLookupError:
-        raise StoreError("doord does not run: there is nothing to reset") from None
+    tell_doord(signal.SIGUSR1, "reset")
     say("doord is told; `doorctl journal` shows what came of it")
     return 0
-
-
-def _is_doord(pid: object) -> bool:
-    """Whether a process of that number waits for this signal, which would end any other."""
-    if type(pid) is not int or pid <= 1:
-        return False
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
-        caught = int(next(line for line in lines if line.startswith("SigCgt:")).split()[1], 16)
-        return bool(caught >> (signal.SIGUSR1 - 1) & 1)
-    return False

@@ -14,6 +14,7 @@ from device.clock import SystemClock
 from device.config import DEFAULT_PATH, read_config
 from device.errors import TerminalError
 from device.hardware.link import RelayLink
+from device.observe.logs import set_up
 from device.store.places import places
 from device.terminal import Terminal
 
@@ -26,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--until-ready", action="store_true", help="start, print the status as JSON, stop")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
-                        format="%(levelname)s %(name)s: %(message)s")
+    set_up(logging.INFO if options.verbose else logging.WARNING)
     try:
         return _serve(options)
     except TerminalError as error:

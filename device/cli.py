@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("run", "config", "status", "reset", "pair", "selftest", "person", "credential", "compare", "policy",
-         "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission", "models", "evaluate",
-         "bench")
+NOUNS = ("run", "config", "status", "doctor", "reset", "pair", "selftest", "person", "credential", "compare",
+         "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission", "models",
+         "evaluate", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

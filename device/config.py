@@ -177,6 +177,14 @@ class KioskConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Figures for Prometheus."""
+
+    port: int | None = _key("loopback port on which they are served, 0 = any free one; left out = none", None, least=0,
+                            most=65_535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceConfig:
     """Pictures of attacks; nothing else is ever kept."""
 
@@ -197,6 +205,7 @@ class Config:
     screen: ScreenConfig = ScreenConfig()
     kiosk: KioskConfig = KioskConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def read_config(path: Path) -> Config:

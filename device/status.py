@@ -19,7 +19,10 @@ STALE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One moment of doord. Times are monotonic seconds of this boot; rates are per second."""
+    """One moment of doord. Times are monotonic seconds of this boot; rates are per second.
+
+    outbox  journal entries that the hub has not acknowledged; all of them on a terminal that stands alone
+    """
 
     pid: int
     mono: float
@@ -52,6 +55,9 @@ class Status:
     journal_waiting: int
     relay_alive: bool
     memory_mb: float
+    outbox: int = 0
+    relay_pulses: int = 0
+    watchdog_kicks: int = 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)

@@ -64,6 +64,7 @@ from device.witness import Witness
 
 if TYPE_CHECKING:
     from device.kiosk.desk import KioskDesk
+    from device.observe.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Terminal:
         self._ready_s = 0.0
         self._is_vision_silent = False
         self._quality = ClockQuality.UNTRUSTED
+        self._pulses = self._kicks = 0
         make_folders(where)
         self._key = load_key(where)
         self._set_aside = _prepare(where, self._key, clock)
@@ -129,6 +131,7 @@ class Terminal:
         self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self.kiosk = self._kiosk()
         self.witness = self._witness()
+        self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
             _timing(config), clock, self._clock_quality, self._observers(observers),
@@ -155,7 +158,10 @@ class Terminal:
         for part in (self.kiosk, self.witness):
             if part is not None:
                 part.start()
+        if self.metrics is not None and self.config.metrics.port is not None:
+            log.info("metrics on port %d", self.metrics.serve(self.config.metrics.port))
         self._ready_s = self.clock.mono() - self._begun_mono
+        self._status = self.status()
         notify("READY=1", "STATUS=ready")
 
     def open(self) -> None:
@@ -225,6 +231,8 @@ class Terminal:
         self.controller.close()
         if self.panel is not None:
             self.panel.close()
+        if self.metrics is not None:
+            self.metrics.close()
         if self._people is not None:
             self._people.close()
         if self.desk is not None:
@@ -255,9 +263,16 @@ class Terminal:
         evidence.sweep(self.clock.now())  # what was kept before it was switched off goes
         return None
 
+    def _metrics(self) -> Metrics | None:
+        if self.config.metrics.port is None:
+            return None
+        from device.observe.metrics import Metrics
+
+        return Metrics(lambda: self._status)
+
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
         own = (self.kiosk.screen if self.kiosk else None, self.witness,
-               self.controller if self.controller.is_wanted else None)
+               self.controller if self.controller.is_wanted else None, self.metrics)
         return (*others, *(one for one in own if one is not None))
 
     def _looked(self, frame: Frame, faces: Sequence[Box]) -> None:
@@ -367,6 +382,7 @@ class Terminal:
 
     def _hear_relay(self) -> None:
         for ack in self.relay.acks():
+            self._pulses += ack.is_on and ack.said is Said.SWITCHED
             if ack.said is Said.READY:
                 self._degrade("relay_lost", False)
             if self._acknowledged is not None:
@@ -388,8 +404,10 @@ class Terminal:
             quality is not ClockQuality.UNTRUSTED) else self._floor
         self.gatekeeper.plan()
         if self._by_hand is None:
-            write_status(status_path(self.places), self.status())
+            self._status = self.status()
+            write_status(status_path(self.places), self._status)
         if not self._is_vision_silent:
+            self._kicks += 1
             notify("WATCHDOG=1")
 
     def _heed_the_hub(self) -> None:
@@ -440,7 +458,14 @@ class Terminal:
             rates=tuple((rate.population, rate.fmr, rate.fpir) for rate in threshold.rates),
             liveness=self.sight.liveness_words if self.sight else "none", clock=self._clock_quality().value,
             journal_entries=journal.head if journal else 0, journal_waiting=self.journal.waiting,
-            relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1))
+            relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1), outbox=self._outbox(),
+            relay_pulses=self._pulses, watchdog_kicks=self._kicks)
+
+    def _outbox(self) -> int:
+        journal = self.journal.journal
+        if journal is None:
+            return 0
+        return journal.head - (self.desk.acked(journal.journal_id) if self.desk is not None else 0)
 
 
 def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:

@@ -6,14 +6,13 @@ Used by `doorctl selftest`. Nothing here decides about anybody; the lock is rele
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 from device.clock import Clock
 from device.config import Config
 from device.door import debounce
 from device.door.wires import FILTERS
+from device.findings import Finding, Verdict
 from device.hardware.board import Board
 from device.hardware.inputs import NAMES
 from device.hardware.link import Relay
@@ -29,22 +28,6 @@ ASKED = {"contact": "open and close the door", "rex": "press and let go the exit
          "interlock": "open and close the other door", "bell": "ring the bell"}
 LEVELS = {"contact": ("closed", "open"), "rex": ("let go", "pressed"), "tamper": ("cover on", "cover off"),
           "fire": ("quiet", "alarm"), "interlock": ("closed", "open"), "bell": ("let go", "pressed")}
-
-
-class Verdict(Enum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of one check; said: one line, with what to do where something is wrong."""
-
-    name: str
-    verdict: Verdict
-    said: str
 
 
 class Installer(Protocol):

@@ -37,7 +37,7 @@ HOMES = {
     "osdp": ["device/hardware/"],
     "osdp_sys": ["device/hardware/"],
     "openpyxl": ["device/spreadsheet.py"],
-    "prometheus_client": ["device/observe/", "sync/hub/metrics.py"],
+    "prometheus_client": ["device/observe/metrics.py", "sync/hub/metrics.py"],
     "starlette": ["device/kiosk/", "sync/hub/"],
 }
 TIME = ("device/clock.py", "device/packs/", "device/commands/", "device/evaluate/")

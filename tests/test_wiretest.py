@@ -14,7 +14,8 @@ from device.config import parse_config
 from device.hardware.board import Board
 from device.hardware.link import HandRelay
 from device.hardware.pins import VARIABLE, open_factory
-from device.wiretest import WAIT_S, Finding, Verdict, WireTest
+from device.findings import Finding, Verdict
+from device.wiretest import WAIT_S, WireTest
 
 PINS = {"contact": 22, "rex": 27, "lamp_green": 5, "buzzer": 6, "relay2": 23, "bell": 24}
 WIRES = ("contact", "rex", "bell")

@@ -17,6 +17,7 @@ from device.commands.console import say, say_json
 from device.commands.opened import add_config_option, configuration, pack
 from device.config import Config, other_pins
 from device.errors import StoreError, TerminalError
+from device.findings import Finding, Verdict, worst
 from device.hardware.board import Board
 from device.hardware.link import RelayLink
 from device.status import STALE_S, read_status, status_path
@@ -24,7 +25,7 @@ from device.store.cache import CacheReader
 from device.store.journal import JournalReader
 from device.store.places import Places, is_linked, places
 from device.store.seal import load_key
-from device.wiretest import Finding, Verdict, WireTest
+from device.wiretest import WireTest
 
 FRAMES = 15
 CAMERA_S = 8.0
@@ -52,10 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     for finding in _everything(config, where, clock, installer):
         findings.append(finding)
         if not arguments.json:
-            say(f"{finding.verdict.value:8}{finding.name:14}{finding.said}")
+            say(finding.line())
     if arguments.json:
         say_json([{"name": one.name, "verdict": one.verdict.value, "said": one.said} for one in findings])
-    return int(any(one.verdict is Verdict.FAIL for one in findings))
+    return worst(findings)
 
 
 class _AtTheDoor:
@@ -117,7 +118,7 @@ def _files(where: Places) -> Iterator[Finding]:
         elif not os.access(path, os.R_OK):
             yield Finding(name, Verdict.FAIL, f"{path} cannot be read by this account: run as the account door")
         else:
-            yield _guarded(name, lambda name=name: _opened(name, where))  # type: ignore[misc]
+            yield _guarded(name, lambda name=name: _opened(name, where))
 
 
 def _opened(name: str, where: Places) -> str:

@@ -27,7 +27,7 @@ HOMES = {
     "picamera2": ["device/camera/picamera.py"],
     "libcamera": ["device/camera/picamera.py"],
     "cryptography": ["sync/wire/", "device/credentials/", "device/store/seal.py", "device/store/trust.py",
-                     "device/store/slots.py", "sync/hub/ca.py"],
+                     "device/store/slots.py", "device/rehearsal/player.py", "sync/hub/ca.py"],
     "simsimd": ["device/face/kernels.py"],
     "numba": ["device/face/kernels.py"],
     "matplotlib": ["device/evaluate/plots.py"],

@@ -135,10 +135,10 @@ def _temperatures() -> list[float]:
 
 
 def _journal(where: Places) -> Iterator[Finding]:
-    if not where.journal_db.exists():
+    if where.journal_db.exists():
+        yield _guarded("journal", lambda: _read(where))
+    else:
         yield Finding("journal", Verdict.WARN, "is not there yet; it is made when doord starts")
-        return
-    yield _guarded("journal", lambda: _read(where))
     aside = [path for folder in (where.journal_db.parent, where.gallery_db.parent)
              for path in sorted(folder.glob("*.aside-*"))]
     if aside:

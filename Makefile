@@ -1,6 +1,6 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs faults
+.PHONY: help run test check pins bench docs faults sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,6 +34,10 @@ bench: ## speed of every stage, beside its alternatives, on this machine
 
 pins: ## write requirements/*.txt anew from pyproject.toml
 	@$(PYTHON) firmware_scripts/pins
+
+sbom: ## the list of everything that a terminal is made of (SBOM, CycloneDX) into sbom.json
+	@$(PYTHON) firmware_scripts/prepare --for test
+	@$(BIN)/python firmware_scripts/sbom terminal sbom.json
 
 docs: ## write the generated parts of the READMEs anew
 	DOOR_WRITE_DOCS=1 $(BIN)/pytest tests/test_docs.py -k generated

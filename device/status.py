@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from device.clock import Clock, boot_id
 from device.store.places import Places
 
 STALE_S = 5.0
@@ -21,10 +22,13 @@ STALE_S = 5.0
 class Status:
     """One moment of doord. Times are monotonic seconds of this boot; rates are per second.
 
-    outbox  journal entries that the hub has not acknowledged; all of them on a terminal that stands alone
+    boot     identity of the machine's boot, which `mono` counts from
+    foreign  templates of other models, which are not compared
+    outbox   journal entries that the hub has not acknowledged; all of them on a terminal that stands alone
     """
 
     pid: int
+    boot: str
     mono: float
     started_mono: float
     ready_s: float
@@ -78,6 +82,19 @@ def read_status(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "pid" in found else None
+
+
+_NEEDED = frozenset(field.name for field in fields(Status) if field.default is MISSING)
+
+
+def running_status(path: Path, clock: Clock) -> dict[str, Any] | None:
+    """The status of a doord that runs now; None where it is old, of an earlier boot or of a process that ended."""
+    found = read_status(path)
+    if found is None or not found.keys() >= _NEEDED or found["boot"] != boot_id() or type(found["pid"]) is not int:
+        return None
+    mono = found["mono"]
+    is_fresh = type(mono) in (int, float) and 0 <= clock.mono() - mono < STALE_S
+    return found if is_fresh and Path(f"/proc/{found['pid']}").is_dir() else None
 
 
 def status_path(where: Places) -> Path:

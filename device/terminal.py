@@ -54,8 +54,9 @@ from device.store.evidence import Evidence
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from device.store.latch import FireLatch
+from device.store.only import OnlyOne
 from device.store.places import Places, is_linked, link_path, make_folders
-from device.store.records import Method, Person
+from device.store.records import Method, NewEntry, Person
 from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.store.trust import Verifier
@@ -107,6 +108,8 @@ class Terminal:
         self._quality = ClockQuality.UNTRUSTED
         self._pulses = self._kicks = 0
         make_folders(where)
+        self._only = OnlyOne(where.lock)
+        self._only.take()
         self._key = load_key(where)
         self._set_aside = _prepare(where, self._key, clock)
         self.card = library.open_pack(None if config.face.pack == "auto" else config.face.pack)
@@ -239,6 +242,7 @@ class Terminal:
             self.desk.close()
         self.journal.append(entry("stopped"))
         self.journal.close()
+        self._only.release()
 
     def __enter__(self) -> Terminal:
         return self
@@ -309,12 +313,9 @@ class Terminal:
                                   policy=roster.rules.site.policy_version))
         if self._set_aside is not None:
             self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
-        self.journal.append(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
-                                  rejected=roster.rejected))
+        self.journal.append(_loaded(roster))
         if warning := sqlite_warning():
             log.warning("%s", warning)
-        if not len(roster.gallery):
-            log.warning("nobody is enrolled: every face is refused")
 
     def _newest_entry_at(self) -> datetime:
         newest = self.journal.journal.last(1) if self.journal.journal else []
@@ -329,8 +330,16 @@ class Terminal:
             self.inbox.note(entry("policy_changed", policy=version, rules=len(roster.rules.rules)))
 
     def _note_gallery(self, roster: Roster) -> None:
-        self.inbox.note(entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
-                              rejected=roster.rejected))
+        self.inbox.note(_loaded(roster))
+        if roster.foreign:
+            log.warning("%d templates are of another model than %s and are not compared", roster.foreign,
+                        self.card.model_id)
+
+    def _judge_gallery(self) -> None:
+        """Say it where no face can ever be let in; people who have cards or PINs alone are no fault."""
+        roster = self.rosters.current
+        foreign = f"{roster.foreign} templates are of another model" if roster.foreign else ""
+        self._degrade("gallery_empty", not len(roster.gallery) and bool(foreign or not roster.people), foreign)
 
     def _roster_failed(self, has_failed: bool) -> None:
         self._degrade("gallery_unreadable", has_failed)
@@ -394,6 +403,7 @@ class Terminal:
 
     def _each_second(self) -> None:
         self._watch_vision()
+        self._judge_gallery()
         self.journal.retry()
         self._degrade("journal_failed", self.journal.error is not None)
         self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
@@ -446,7 +456,8 @@ class Terminal:
         roster, state, threshold = self.rosters.current, self.gatekeeper.state, self.rosters.current.threshold
         journal, camera = self.journal.journal, self.sight.keeper if self.sight else None
         return Status(
-            pid=os.getpid(), mono=self.clock.mono(), started_mono=self._begun_mono, ready_s=round(self._ready_s, 3),
+            pid=os.getpid(), boot=boot_id(), mono=self.clock.mono(), started_mono=self._begun_mono,
+            ready_s=round(self._ready_s, 3),
             door_id=self.config.door.id, phase=state.phase.value, mode=state.mode.value,
             degraded=tuple(sorted(state.degraded)), camera=camera.description if camera else "none",
             camera_state=camera.state.value if camera else "none", fps=round(camera.fps, 1) if camera else 0.0,
@@ -466,6 +477,11 @@ class Terminal:
         if journal is None:
             return 0
         return journal.head - (self.desk.acked(journal.journal_id) if self.desk is not None else 0)
+
+
+def _loaded(roster: Roster) -> NewEntry:
+    return entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
+                 rejected=roster.rejected)
 
 
 def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:

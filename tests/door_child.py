@@ -16,6 +16,7 @@ from device.clock import SystemClock
 from device.config import parse_config
 from device.door.decision import Decision, Now
 from device.frame import Frame, Pixels
+from device.hardware.link import RelayLink
 from device.sighting import Sighting
 from device.store.places import places
 from device.terminal import Terminal
@@ -53,8 +54,10 @@ class Says:
 def main() -> None:
     pixels = np.asarray(cv2.imread(sys.argv[2]), np.uint8)
     config = parse_config({"door": {"lock": "strike", "release_s": 2.0}, "face": {"liveness": "none"}})
-    with Terminal(config, places(), SystemClock(), camera=lambda: Picture(pixels), observers=[Says()],
-                  relay_socket=Path(sys.argv[1])) as terminal:
+    clock = SystemClock()
+    relay = RelayLink(config.pins.lock, config.pins.active_low, clock, Path(sys.argv[1]))
+    with Terminal(config, places(), clock, camera=lambda: Picture(pixels), observers=[Says()],
+                  relay=relay) as terminal:
         terminal.start()
         terminal.run()
 

@@ -33,6 +33,7 @@ from device.sighting import Sighting
 from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, make_folders, places
+from device.store.records import Person
 from device.store.seal import load_key
 from device.terminal import Terminal
 
@@ -217,6 +218,27 @@ def test_the_status_says_how_it_is_and_names_nobody(running: tuple[Terminal, Sti
     assert found["phase"] == "secure"
     assert found["relay_alive"] is True
     assert 0 < found["threshold"] < 1
+
+
+def test_a_second_doord_on_the_same_state_is_refused(running: tuple[Terminal, StillCamera], state: Places,
+                                                     tmp_path: Path) -> None:
+    config = tmp_path / "terminal.toml"
+    config.write_text('[door]\nlock = "maglock"\n')
+    command = [*DOORD, "--config", str(config)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert f"doord runs already on {state.root} (process {os.getpid()})" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_terminal_on_which_nobody_is_enrolled_says_so_until_somebody_is(
+        running: tuple[Terminal, StillCamera], state: Places) -> None:
+    terminal, _ = running
+    writer = CacheWriter.open(state.gallery_db, load_key(state), SystemClock())
+    turn_until(terminal, lambda: "gallery_empty" in terminal.gatekeeper.state.degraded)
+    writer.put_person(Person("b2" * 16, "Card only"))  # has no face here: the door works for cards
+    writer.close()
+    turn_until(terminal, lambda: "gallery_empty" not in terminal.gatekeeper.state.degraded)
 
 
 def test_without_a_pin_factory_nothing_starts(state: Places, pack: Card, empty_scene: Pixels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import sys
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from device.cli import main
-from device.clock import SystemClock
+from device.clock import SystemClock, boot_id
 from device.door.decision import Claim, Decision, Now
 from device.door.reasons import REASONS, Severity, entry
 from device.findings import Verdict
@@ -23,7 +24,7 @@ from device.observe.doctor import REMEDIES, examine
 from device.observe.logs import JsonFormatter, set_up
 from device.observe.metrics import Metrics
 from device.observe.support import write_bundle
-from device.status import Status, status_path, write_status
+from device.status import Status, running_status, status_path, write_status
 from device.store.cache_writer import CacheWriter
 from device.store.journal import Journal
 from device.store.places import Places, make_folders, places
@@ -35,7 +36,8 @@ ANNA = "a1" * 16
 
 def status(**more: object) -> Status:
     values = {
-        "pid": 1, "mono": SystemClock().mono(), "started_mono": 1.0, "ready_s": 1.2, "door_id": "front",
+        "pid": os.getpid(), "boot": boot_id(), "mono": SystemClock().mono(), "started_mono": 1.0, "ready_s": 1.2,
+        "door_id": "front",
         "phase": "secure", "mode": "normal", "degraded": (), "camera": "usb", "camera_state": "fine", "fps": 29.5,
         "frames_dropped": 3, "sightings_dropped": 0, "model_id": "m", "runtime": "r", "templates": 7, "people": 5,
         "rejected": 0, "foreign": 0, "threshold": 0.58, "fpir_asked": 1e-3, "fpir_stated": 1e-3, "fpir_met": True,
@@ -131,8 +133,26 @@ def test_a_terminal_that_does_not_run_is_told_to_be_started(state: Places, confi
     assert "systemctl start doord" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("untrue", [{"boot": "e" * 32}, {"pid": 0}, {"pid": 2**22 + 1}, {"pid": "x"}, {"mono": None},
+                                    {"mono": SystemClock().mono() + 3600}, {"mono": 0.5}])
+def test_a_status_that_was_left_behind_is_no_running_terminal(untrue: dict[str, object], state: Places, config: Path,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    write_status(status_path(state), status(**untrue))
+    assert running_status(status_path(state), SystemClock()) is None
+    assert main(["status", "--config", str(config)]) == 1
+    assert "doord does not run" in capsys.readouterr().out
+    assert main(["pair"]) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": 1}', '{"pid": 7, "mono": 1, "boot": "x"}', "\0"])
+def test_a_status_file_of_anything_is_no_running_terminal(text: str, state: Places, config: Path) -> None:
+    status_path(state).write_text(text)
+    assert running_status(status_path(state), SystemClock()) is None
+    assert main(["status", "--config", str(config)]) == 1
+
+
 def test_faults_are_named_with_what_to_do(state: Places, config: Path) -> None:
-    write_status(status_path(state), status(degraded=("camera_lost", "hub_silent"), people=0, fpir_met=False))
+    write_status(status_path(state), status(degraded=("camera_lost", "hub_silent"), foreign=3, fpir_met=False))
     found = {one.name: one for one in examine(state, SystemClock(), config, {"GPIOZERO_PIN_FACTORY": "mock"})}
     assert found["camera_lost"].verdict is found["hub_silent"].verdict is Verdict.FAIL
     assert REMEDIES["camera_lost"] in found["camera_lost"].said

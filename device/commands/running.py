@@ -9,16 +9,15 @@ from pathlib import Path
 
 from device.clock import SystemClock
 from device.errors import StoreError
-from device.status import STALE_S, read_status, status_path
+from device.status import running_status, status_path
 from device.store.places import places
 
 
 def tell_doord(number: signal.Signals, word: str) -> None:
     """StoreError where doord does not run, or this account may not tell it; word: the command, for the remedy."""
-    found = read_status(status_path(places()))
+    found = running_status(status_path(places()), SystemClock())
     missing = StoreError(f"doord does not run: there is nothing to {word}")
-    is_stale = found is None or SystemClock().mono() - float(found["mono"]) >= STALE_S
-    if found is None or is_stale or not _waits_for(found["pid"], number):
+    if found is None or not _waits_for(found["pid"], number):
         raise missing
     try:
         os.kill(found["pid"], number)
@@ -28,9 +27,9 @@ def tell_doord(number: signal.Signals, word: str) -> None:
         raise missing from None
 
 
-def _waits_for(pid: object, number: signal.Signals) -> bool:
+def _waits_for(pid: int, number: signal.Signals) -> bool:
     """Whether a process of that number waits for this signal, which would end any other."""
-    if type(pid) is not int or pid <= 1:
+    if pid <= 1:
         return False
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()

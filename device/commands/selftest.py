@@ -13,16 +13,17 @@ from typing import Any
 
 from device.camera.camera import CameraSilent, open_camera
 from device.clock import Clock, SystemClock
-from device.commands.console import say, say_json
+from device.commands.console import ask, say, say_json
 from device.commands.opened import add_config_option, configuration, pack
 from device.config import Config, other_pins
 from device.errors import StoreError, TerminalError
 from device.findings import Finding, Verdict, worst
 from device.hardware.board import Board
 from device.hardware.link import RelayLink
-from device.status import STALE_S, read_status, status_path
+from device.status import running_status, status_path
 from device.store.cache import CacheReader
 from device.store.journal import JournalReader
+from device.store.nameplate import Nameplate
 from device.store.places import Places, is_linked, places
 from device.store.seal import load_key
 from device.wiretest import WireTest
@@ -76,7 +77,7 @@ class _AtTheDoor:
             return True
         if not self.is_there:
             return False
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes", "j", "是")
+        return ask(f"{question} [y/N] ") in ("y", "yes", "j", "是")
 
 
 def _everything(config: Config, where: Places, clock: Clock, installer: _AtTheDoor) -> Iterator[Finding]:
@@ -102,8 +103,7 @@ def _everything(config: Config, where: Places, clock: Clock, installer: _AtTheDo
 
 
 def _refuse_running(where: Places, clock: Clock) -> None:
-    found = read_status(status_path(where))
-    if found is not None and clock.mono() - float(found["mono"]) < STALE_S:
+    if running_status(status_path(where), clock) is not None:
         raise StoreError("doord runs and holds the pins and the camera: sudo systemctl stop doord, then try again")
 
 
@@ -113,9 +113,9 @@ def _files(where: Places) -> Iterator[Finding]:
     yield Finding("disk", Verdict.OK if free >= LEAST_FREE_MB else Verdict.FAIL, f"{free} MiB free" + (
         "" if free >= LEAST_FREE_MB else f"; at least {LEAST_FREE_MB} are needed: remove what does not belong here"))
     for name, path in (("gallery", where.gallery_db), ("journal", where.journal_db)):
-        if not path.exists():
+        if not path.exists() and Nameplate(path).read() is None:
             yield Finding(name, Verdict.WARN, "is not there yet; it is made when doord starts")
-        elif not os.access(path, os.R_OK):
+        elif path.exists() and not os.access(path, os.R_OK):
             yield Finding(name, Verdict.FAIL, f"{path} cannot be read by this account: run as the account door")
         else:
             yield _guarded(name, lambda name=name: _opened(name, where))

@@ -8,7 +8,7 @@ from typing import Any
 from device.clock import SystemClock
 from device.commands.console import say, say_json
 from device.commands.opened import add_config_option, configuration, gallery_reader, load_enrolled, pack
-from device.status import STALE_S, read_status, status_path
+from device.status import running_status, status_path
 from device.store.places import places
 
 
@@ -25,9 +25,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 running and well, 1 not."""
-    found = read_status(status_path(places()))
-    is_running = found is not None and SystemClock().mono() - float(found["mono"]) < STALE_S
-    values = found if found is not None and is_running else _at_rest(arguments)
+    found = running_status(status_path(places()), SystemClock())
+    is_running = found is not None
+    values = found if found is not None else _at_rest(arguments)
     if arguments.json:
         say_json({"is_running": is_running, **values})
     else:
@@ -41,12 +41,12 @@ def _at_rest(arguments: argparse.Namespace) -> dict[str, Any]:
     config = configuration(arguments)
     card = pack(config)
     with gallery_reader() as reader:
-        if reader is None:
-            return {"model_id": card.model_id, "people": 0, "templates": 0, "degraded": []}
         known = load_enrolled(reader, card, config)
-        threshold = known.threshold
+        threshold, models = known.threshold, reader.models() if reader is not None else {}
         return {
-            "model_id": card.model_id, "people": reader.people_count(), "templates": len(known.gallery),
+            "model_id": card.model_id, "people": reader.people_count() if reader is not None else 0,
+            "templates": len(known.gallery),
+            "foreign": sum(count for model_id, count in models.items() if model_id != card.model_id),
             "threshold": round(threshold.score, 4), "fpir_asked": config.face.fpir,
             "fpir_stated": threshold.stated_fpir, "fpir_met": threshold.is_budget_met,
             "threshold_why": threshold.why, "degraded": [],
@@ -55,7 +55,7 @@ def _at_rest(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _lines(values: dict[str, Any], is_running: bool) -> list[str]:
-    lines = ["doord does not run: start door.service, or `doorctl run`"]
+    lines = ["doord does not run: sudo systemctl start doord, or `doorctl run`"]
     if is_running:
         lines = [
             f"door {values['door_id']}: {values['phase']}, mode {values['mode']}, relay "
@@ -69,6 +69,9 @@ def _lines(values: dict[str, Any], is_running: bool) -> list[str]:
         if values["degraded"]:
             lines.append("DEGRADED: " + ", ".join(values["degraded"]))
     lines.append(f"{values['people']} people, {values['templates']} templates, model {values['model_id']}")
+    if values["foreign"]:
+        lines.append(f"{values['foreign']} templates are of another model and are NOT compared: enrol these people "
+                     "again, or set face.pack to that model")
     if "threshold" in values:
         met = "" if values["fpir_met"] else f" (asked for {values['fpir_asked']:g}: NOT met; add card or PIN)"
         lines.append(f"threshold {values['threshold']:.3f}: at most {values['fpir_stated']:.1e} of strangers' tries "

@@ -18,7 +18,7 @@ from device.errors import TerminalError
 from device.findings import Finding, Verdict
 from device.hardware.pins import VARIABLE
 from device.link import read_link
-from device.status import STALE_S, read_status, status_path
+from device.status import running_status, status_path
 from device.store.journal import JournalReader
 from device.store.places import Places, is_linked, link_path
 from device.store.sqlite import sqlite_warning
@@ -78,8 +78,8 @@ def _config(path: Path) -> Config | Finding:
 
 
 def _daemon(where: Places, clock: Clock) -> Iterator[Finding]:
-    found = read_status(status_path(where))
-    if found is None or clock.mono() - float(found["mono"]) >= STALE_S:
+    found = running_status(status_path(where), clock)
+    if found is None:
         yield Finding("doord", Verdict.FAIL, "does not run: systemctl start doord; then journalctl -u doord")
         return
     yield Finding("doord", Verdict.OK, f"runs: door {found.get('door_id')}, {found.get('phase')}, mode "
@@ -88,8 +88,9 @@ def _daemon(where: Places, clock: Clock) -> Iterator[Finding]:
         row = REASONS.get(reason)
         yield Finding(str(reason)[:40], Verdict.FAIL, f"{row.en if row else 'a fault'}: "
                       f"{REMEDIES.get(reason, 'see the journal')}")
-    if not found.get("people"):
-        yield Finding("gallery", Verdict.WARN, f"nobody is enrolled: {REMEDIES['gallery_empty']}")
+    if found["foreign"]:
+        yield Finding("gallery", Verdict.WARN, f"{found['foreign']} templates are of another model and are not "
+                      f"compared: enrol these people again, or set face.pack to that model")
     if not found.get("fpir_met", True):
         yield Finding("threshold", Verdict.WARN, "the error budget cannot be met with so many people: demand card or "
                       "PIN as well, or set face.fpir higher")

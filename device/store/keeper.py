@@ -15,6 +15,7 @@ from device.clock import Clock
 from device.errors import JournalBroken, StoreError
 from device.store import chain
 from device.store.journal import CAPACITY, Journal
+from device.store.nameplate import Nameplate
 from device.store.records import Entry, NewEntry, UsedPass
 from device.store.sqlite import Damaged, set_aside
 
@@ -127,6 +128,7 @@ class JournalKeeper:
                         one.mono) for one in commands]
             old.close()
             aside = set_aside(old.path, self._clock)
+            Nameplate(old.path).remove()
             self.journal = self._open()
             self.append(NewEntry("fault", "journal_set_aside", None, (("file", aside.name), ("cause", cause))))
             self.journal.append_all(carried)
@@ -135,7 +137,11 @@ class JournalKeeper:
             self._failed(error)
 
     def close(self) -> None:
+        """Write what waits and close; what nothing can be done about is at least said."""
         self.retry()
+        if self._waiting or self.lost:
+            log.critical("%d journal entries are gone, for the journal could not be written to the end: %s",
+                         len(self._waiting) + self.lost, self.error or "no journal")
         if self.journal is not None:
             self.journal.close()
             self.journal = None

@@ -29,6 +29,7 @@ class Places:
     key         the terminal's key where no service manager hands one over (see `store.seal`)
     evidence    pictures of attacks, where the site keeps them (see `store.evidence`)
     fire        there where fire has freed the door and nobody has reset it (see `store.latch`)
+    lock        which doord has this folder (see `store.only`)
     """
 
     root: Path
@@ -37,6 +38,7 @@ class Places:
     key: Path
     evidence: Path
     fire: Path
+    lock: Path
 
 
 def places(environment: Mapping[str, str] | None = None) -> Places:
@@ -44,7 +46,7 @@ def places(environment: Mapping[str, str] | None = None) -> Places:
     chosen = (os.environ if environment is None else environment).get("DOOR_STATE")
     root = Path(chosen).absolute() if chosen else DEFAULT_ROOT
     return Places(root, root / "gallery" / "gallery.db", root / "journal" / "journal.db", root / "terminal.key",
-                  root / "journal" / "evidence", root / "journal" / "fire")
+                  root / "journal" / "evidence", root / "journal" / "fire", root / "journal" / "doord.lock")
 
 
 def link_path(environment: Mapping[str, str] | None = None) -> Path:

@@ -1,6 +1,7 @@
 """A door in a process of its own, to be killed: `python door_child.py RELAY_SOCKET PICTURE`.
 
-Shows the picture thirty times a second and writes a line for each release once everything it entails is done.
+Says that it has started, shows the picture thirty times a second and writes a line for each release once everything
+it entails is done.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def main() -> None:
     with Terminal(config, places(), clock, camera=lambda: Picture(pixels), observers=[Says()],
                   relay=relay) as terminal:
         terminal.start()
+        sys.stdout.write("started\n")  # from here on the relay has a peer to lose
+        sys.stdout.flush()
         terminal.run()
 
 

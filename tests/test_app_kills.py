@@ -79,13 +79,15 @@ def _release_and_kill(relay_socket: Path, picture: Path, chance: random.Random) 
                           text=True) as door:
         assert door.stdout is not None
         told = 0
+        said = door.stdout.readline()  # empty where the door ended by itself
+        assert said == "started\n", said
         if chance.random() < 0.75:
-            said = door.stdout.readline()  # empty where the door ended by itself
+            said = door.stdout.readline()
             assert said == "granted\n", said
             told = 1
             time.sleep(chance.uniform(0.0, 0.05))
         else:
-            time.sleep(chance.uniform(1.0, 2.0))
+            time.sleep(chance.uniform(0.0, 1.0))
         door.send_signal(signal.SIGKILL)
         door.wait(10)
         told += door.stdout.read().count("granted\n")

@@ -5,6 +5,7 @@ Used by `doorctl selftest`. Nothing here decides about anybody; the lock is rele
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -14,9 +15,11 @@ from device.door import debounce
 from device.door.wires import FILTERS
 from device.findings import Finding, Verdict
 from device.hardware.board import Board
+from device.hardware.headers import place
 from device.hardware.inputs import NAMES
 from device.hardware.link import Relay
 from device.hardware.orders import Said
+from device.hardware.pins import VARIABLE
 
 WAIT_S = 20.0
 LOCK_S = 1.0
@@ -71,8 +74,8 @@ class WireTest:
         self._installer.tell(f"{name}: reads {rest}{odd}. Now {ASKED[name]} ({WAIT_S:.0f} s)")
         if self._has_moved(name, level):
             return Finding(name, Verdict.OK, "was seen to move there and back")
-        pin = getattr(self._config.pins, name)
-        return Finding(name, Verdict.FAIL, f"stayed {rest}: check the wire to pin {pin}, its ground, and that the "
+        pin = place(getattr(self._config.pins, name), os.environ.get(VARIABLE, ""))
+        return Finding(name, Verdict.FAIL, f"stayed {rest}: check the wire to {pin}, its ground, and that the "
                        "contact is of the kind that [pins] says")
 
     def _is_odd(self, name: str, level: bool) -> str:

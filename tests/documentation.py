@@ -18,6 +18,7 @@ from device.door.reasons import REASONS
 from device.door.transitions import diagram
 from device.face.card import Card
 from device.face.threshold import threshold_for
+from device.hardware.headers import HEADER
 from device.packs.build import build
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,14 @@ FIGURES = ROOT / "tests" / "figures"
 
 def phases() -> str:
     return f"```mermaid\n{diagram()}\n```"
+
+
+def header() -> str:
+    """The forty-pin header: position, numbers of both boards, and what we suggest for it."""
+    rows = ["| position | Raspberry Pi (BCM) | Jetson Orin Nano, NX (offset) | line | suggested for |",
+            "|---|---|---|---|---|"]
+    rows += [f"| {pin.position} | {pin.raspberry} | {pin.jetson} | {pin.line} | `{pin.fits}` |" for pin in HEADER]
+    return "\n".join(rows)
 
 
 def reasons() -> str:
@@ -136,8 +145,8 @@ def example() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "phases": phases, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates, "speed": speed,
-    "example": example, "liveness": liveness, "sync": sync, "faults": faults,
+    "phases": phases, "header": header, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates,
+    "speed": speed, "example": example, "liveness": liveness, "sync": sync, "faults": faults,
 }
 
 

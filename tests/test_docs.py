@@ -12,6 +12,7 @@ from documentation import FIGURES, ROOT, readmes, subcommands, written
 
 from device.cli import build_parser
 from device.face.card import Card
+from device.policy_file import parse_policy, review
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,11 +48,18 @@ def test_every_command_that_a_readme_shows_exists() -> None:
                 assert verb in known[name], f"{path}: doorctl {name} {verb}"
 
 
+def test_the_example_of_a_policy_is_one() -> None:
+    text = (ROOT / "device" / "door" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", text, CODE)
+    found = parse_policy(tomllib.loads(example))
+    assert review(found, frozenset({"staff", "lab", "visitors"})).warnings == ()
+
+
 def test_every_command_has_an_example_in_its_help() -> None:
     for name, parser, _ in subcommands(build_parser()):
         for one in (parser, *(sub for _, sub, _ in subcommands(parser))):
             assert one.epilog, f"{name}: {one.prog} has no example"
-            assert one.epilog.startswith("example: doorctl "), one.prog
+            assert re.match(r"example: (sudo -u door )?doorctl ", one.epilog), one.prog
 
 
 def test_make_targets_that_a_readme_names_exist() -> None:

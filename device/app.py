@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,9 +15,13 @@ from device.clock import SystemClock
 from device.config import DEFAULT_PATH, read_config
 from device.errors import TerminalError
 from device.hardware.link import RelayLink
+from device.hardware.orders import Ack
+from device.hardware.pins import VARIABLE
 from device.observe.logs import set_up
 from device.store.places import places
 from device.terminal import Terminal
+
+effects = logging.getLogger(f"{__name__}.effects")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,14 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     config, clock = read_config(options.config), SystemClock()
     relay = RelayLink(config.pins.lock, config.pins.active_low, clock, options.relay_socket)
-    with Terminal(config, places(), clock, relay=relay) as terminal:
+    is_mock = os.environ.get(VARIABLE, "").strip() == "mock"
+    with Terminal(config, places(), clock, relay=relay, acknowledged=_acknowledged if is_mock else None,
+                  echo=_echo if is_mock else None) as terminal:
         obey_signals(terminal)
+        if is_mock:
+            effects.setLevel(logging.INFO)  # whatever else is logged: it is all that such a door does
+            effects.warning("pins are mock: nothing is moved")
         terminal.start()
         if options.until_ready:
             sys.stdout.write(terminal.status().to_json() + "\n")
         else:
             terminal.run()
     return 0
+
+
+def _acknowledged(ack: Ack) -> None:
+    effects.info("%s", ack.text())
+
+
+def _echo(line: str) -> None:
+    effects.info("%s", line)
 
 
 def obey_signals(terminal: Terminal) -> None:

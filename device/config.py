@@ -160,6 +160,9 @@ class ScreenConfig:
 
     language: str = _key("of texts and voice", "en", choices=("en", "zh"))
     names: str = _key("an admitted person's name on the screen", "hidden", choices=("hidden", "masked", "full"))
+    sound: bool = _key("whether the page plays a tone with each answer", True)
+    voice: bool = _key("whether the page says aloud what it asks and answers; never a name", False)
+    volume: int = _key("of tones and voice, per cent", 60, least=0, most=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +174,13 @@ class KioskConfig:
     card: bool = _key("whether the page offers the card as another way in", False)
     pin: bool = _key("whether it offers number and PIN", True)
     qr: bool = _key("whether it offers a pass as QR code", False)
+    bell: bool = _key("whether it has a doorbell", False)
+    attendance: bool = _key("whether it has keys for coming and going, kept with the next face", False)
+    enrol: str = _key("whether faces are enrolled on the page, where the terminal stands alone: off, supervised "
+                      "(after the setup PIN), or open to whoever stands there", "off",
+                      choices=("off", "supervised", "open"))
+    own: bool = _key("whether people may see there what is held about them, and have it corrected or deleted", True)
+    setup: bool = _key("whether the installer's page is there, behind the setup PIN", True)
     purpose: str = _key("privacy notice: what faces are used for", "")
     retention: str = _key("privacy notice: how long they are kept", "")
     contact: str = _key("privacy notice: whom to ask", "")
@@ -216,16 +226,22 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: no such file; copy systemd/terminal.toml there and name the lock") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: lists or tables are nested too deeply") from None
     return parse_config(table, str(path))
 
 
 def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:
     """Config from a parsed TOML table; ConfigError names the first key that is wrong."""
     config: Config = _section(Config, table, where, "")
+    if not config.door.id.strip() or not config.door.id.isprintable():
+        raise ConfigError(f"{where}: door.id must be one line of printable characters, not {config.door.id!r}")
     if config.door.held_warning_s > config.door.held_alarm_s:
         raise ConfigError(f"{where}: door.held_warning_s cannot be more than door.held_alarm_s")
     if config.face.agree > config.face.of:
         raise ConfigError(f"{where}: face.agree ({config.face.agree}) cannot be more than face.of ({config.face.of})")
+    if config.face.min_interocular_px > config.face.max_interocular_px:
+        raise ConfigError(f"{where}: face.min_interocular_px cannot be more than face.max_interocular_px")
     if config.camera.infrared is not None and config.camera.infrared == config.camera.source:
         raise ConfigError(f"{where}: camera.infrared must be another camera than camera.source")
     left, top, right, bottom = config.face.zone

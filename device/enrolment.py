@@ -6,7 +6,7 @@ Used by `doorctl enrol` and by the rehearsal. The terminal itself enrols only wh
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from device.clock import Clock
@@ -61,16 +61,22 @@ class _Shot:
 
 
 def enrol(label: str, photos: Sequence[Photo], consent: Consent, examiner: Examiner, gallery: Gallery,
-          threshold: Threshold, writer: CacheWriter, clock: Clock) -> Enrolled:
+          threshold: Threshold, writer: CacheWriter, clock: Clock,
+          each: Callable[[], None] | None = None) -> Enrolled:
     """Enrol one person from one or more photos; all of it is stored, or nothing.
 
     gallery, threshold  as the door itself would use them: a face that the door would take for somebody is enrolled
                         already. EnrolmentRefused names the photo and the reason.
+    each                called once per photo that was examined, to show progress: each takes some tenths of a second
     """
     shown = check_label(label)
     if not 1 <= len(photos) <= MOST_PHOTOS:
         raise EnrolmentRefused(f"{len(photos)} photos; give 1 to {MOST_PHOTOS}")
-    shots = [_Shot(photo.name, examiner.one(photo.pixels, photo.name)) for photo in photos]
+    shots = []
+    for photo in photos:
+        shots.append(_Shot(photo.name, examiner.one(photo.pixels, photo.name)))
+        if each:
+            each()
     _refuse_known(shots, gallery, threshold, writer)
     _refuse_mixture(shots, threshold)
     person = Person(person_id=secrets.token_hex(16), label=shown, consent=consent)

@@ -73,7 +73,7 @@ def test_a_sound_chain_is_said_to_be_whole(filled, capsys):
     journal.close()
     assert run("verify", "--json") == 0
     verdict = json.loads(capsys.readouterr().out)
-    assert (verdict["verified"], verdict["pruned"]) == (20, 11)
+    assert (verdict["is_whole"], verdict["verified"], verdict["pruned"]) == (True, 20, 11)
 
 
 def test_a_broken_chain_is_one_line_and_exit_code_1(filled):
@@ -85,6 +85,17 @@ def test_a_broken_chain_is_one_line_and_exit_code_1(filled):
     with pytest.raises(JournalBroken, match="entry 12 has been altered") as caught:
         run("verify")
     assert caught.value.exit_code == 1
+
+
+def test_a_broken_chain_is_a_verdict_in_json_too(filled, capsys):
+    other = sqlite3.connect(filled.journal_db)
+    other.execute("DROP TRIGGER entries_never_change")
+    other.execute("UPDATE entries SET reason = 'x' WHERE seq = 12")
+    other.commit()
+    other.close()
+    assert run("verify", "--json") == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert (verdict["is_whole"], verdict["fault"]) == (False, "journal entry 12 has been altered")
 
 
 def test_a_journal_that_was_set_aside_can_still_be_read(filled, capsys):
@@ -99,6 +110,20 @@ def test_an_empty_journal_says_so(where, capsys):
     assert run() == 0
     assert capsys.readouterr().out == "the journal is empty\n"
     assert run("verify") == 0
+
+
+def test_more_entries_than_there_can_be_are_all_that_there_are(filled, capsys):
+    assert run("--last", "99999999999999999999", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 31
+
+
+def test_an_emptied_journal_is_not_said_to_be_another_applications(filled):
+    filled.journal_db.write_bytes(b"")
+    with pytest.raises(StoreError, match=r"journal\.db: the file is empty$"):
+        run()
+    filled.journal_db.unlink()
+    with pytest.raises(StoreError, match="no such file; it was there before"):
+        run()
 
 
 def test_a_count_below_one_is_wrong_usage(filled):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from device.cli import main
+from device.commands.console import Progress
 from device.face.card import Card
 from device.face.models import Models
 from device.packs import archives
@@ -77,6 +78,25 @@ def test_nobody_is_enrolled_without_consent(doorctl: Run, photo: Path) -> None:
     assert code == 1
     assert "no face is enrolled without consent" in err
     assert doorctl("person", "list", "--json")[1].strip() == "[]"
+
+
+def test_too_many_photos_are_wrong_usage_before_any_is_read(doorctl: Run, tmp_path: Path) -> None:
+    code, _, err = doorctl("enrol", "Anna", *[tmp_path / "none.jpg"] * 21, "--consent", "paper")
+    assert (code, err) == (2, "doorctl: 21 photos; give 1 to 20\n")
+
+
+def test_progress_is_told_for_every_photo_that_is_examined(doorctl: Run, photo: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    class Told(Progress):
+        def step(self, count: int = 1) -> None:
+            steps.append(f"{self._label} of {self._total}")
+            super().step(count)
+
+    monkeypatch.setattr("device.commands.person.Progress", Told)
+    assert doorctl("enrol", "Anna", photo, photo, "--consent", "paper")[0] == 0
+    assert steps == ["photos examined of 2"] * 2
 
 
 def test_photos_of_two_people_are_not_enrolled_as_one(doorctl: Run, tmp_path: Path, pack: Card) -> None:
@@ -162,6 +182,47 @@ def png_bomb() -> bytes:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_a_damaged_gallery_is_one_line_with_what_becomes_of_it(doorctl: Run, photo: Path, tmp_path: Path) -> None:
+    assert doorctl("enrol", "Anna", photo, "--consent", "paper")[0] == 0
+    gallery = tmp_path / "state" / "gallery" / "gallery.db"
+    for content in (b"no database at all" * 500, b""):
+        gallery.write_bytes(content)
+        code, _, err = doorctl("person", "list")
+        assert code == 1
+        assert err.count("\n") == 1
+        assert "sets it aside and begins an empty one" in err
+        code, _, err = doorctl("enrol", "Anna", photo, "--consent", "paper")
+        assert code == 0
+        assert err.count("\n") == 1
+        assert "set aside as" in err
+    assert doorctl("person", "list")[0] == 0
+
+
+def test_a_gallery_that_was_deleted_is_not_taken_for_a_first_start(doorctl: Run, photo: Path, tmp_path: Path) -> None:
+    assert doorctl("person", "list") == (0, "nobody is enrolled: doorctl enrol NAME PHOTO\n", "")
+    assert doorctl("enrol", "Anna", photo, "--consent", "paper")[0] == 0
+    for path in (tmp_path / "state" / "gallery").glob("gallery.db*"):
+        if path.suffix != ".id":
+            path.unlink()
+    code, _, err = doorctl("person", "list")
+    assert code == 1
+    assert "it was there before" in err
+    code, _, err = doorctl("enrol", "Anna", photo, "--consent", "paper")
+    assert (code, err) == (0, "doorctl: the gallery is gone, and a new, empty one begun: enrol again\n")
+
+
+def test_the_status_states_its_rates_before_anybody_is_enrolled(doorctl: Run) -> None:
+    code, out, _ = doorctl("status", "--json")
+    assert code == 1
+    found = json.loads(out)
+    assert (found["people"], found["templates"], found["foreign"]) == (0, 0, 0)
+    assert 0 < found["threshold"] < 1
+    assert len(found["rates"]) > 0
+    said = doorctl("status")[1]
+    assert "sudo systemctl start doord" in said
+    assert "false match rate" in said
 
 
 def test_wrong_usage_ends_with_two(doorctl: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.cli import main
 from device.config import known_keys, parse_config, read_config
 from device.errors import ConfigError
 
@@ -34,6 +35,10 @@ def test_only_the_lock_must_be_named() -> None:
     ({"door": {"lock": "strike"}, "face": {"zone": [0.5, 0, 0.2, 1]}}, ["left < right"]),
     ({"door": {"lock": "strike"}, "face": {"agree": 6, "of": 5}}, ["face.agree (6)", "face.of (5)"]),
     ({"door": {"lock": "strike", "time_zone": "Mars/Base"}}, ["door.time_zone 'Mars/Base' is unknown"]),
+    ({"door": {"lock": "strike", "id": " "}}, ["door.id must be one line", "' '"]),
+    ({"door": {"lock": "strike", "id": "front\ndoor"}}, ["door.id must be one line"]),
+    ({"door": {"lock": "strike"}, "face": {"min_interocular_px": 90, "max_interocular_px": 60}},
+     ["face.min_interocular_px cannot be more than face.max_interocular_px"]),
     ({"door": []}, ["[door] must be a table"]),
 ])
 def test_a_mistake_gets_one_line_that_names_the_key(table: dict[str, object], words: list[str]) -> None:
@@ -60,6 +65,13 @@ def test_broken_toml_and_broken_text_are_told_with_the_file_name(tmp_path: Path)
             read_config(path)
 
 
+def test_a_file_nested_without_end_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    path.write_text("a = " + "[" * 5000)
+    with pytest.raises(ConfigError, match=r"t\.toml: lists or tables are nested too deeply$"):
+        read_config(path)
+
+
 def test_the_example_configuration_is_valid() -> None:
     read_config(Path(__file__).parent.parent / "systemd" / "terminal.toml")
 
@@ -81,3 +93,55 @@ def test_any_table_gives_a_configuration_or_one_clear_error(table: object) -> No
         parse_config(table)
     except ConfigError as error:
         assert "\n" not in str(error)
+
+
+SECRET = "hush-hush"
+
+
+def checked(tmp_path: Path, capsys: pytest.CaptureFixture[str], camera: str, *options: str) -> tuple[int, str]:
+    """Exit code of `doorctl check-config`, and all that it printed."""
+    path = tmp_path / "t.toml"
+    path.write_text(f'[door]\nlock = "strike"\n[camera]\n{camera}\n')
+    code = main(["check-config", str(path), *options])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_checking_the_configuration_prints_no_password(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]) -> None:
+    camera = f'source = "rtsp://door:{SECRET}@10.0.0.9/live?pass={SECRET}"\ninfrared = "rtsp://door:{SECRET}@10.0.0.8"'
+    code, told = checked(tmp_path, capsys, camera, *options)
+    assert code == 0
+    assert "rtsp://10.0.0.9/live" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("source", [
+    f"rtsps://door:{SECRET}@10.0.0.9/live", f"http://door:{SECRET}@10.0.0.9/", f"rtsp://do or:{SECRET}@10.0.0.9/",
+    f"rtsp://door:{SECRET}@/live", "usb:-1", "usb:", "nosuch.mp4", "/nowhere/at/all", ""])
+@pytest.mark.parametrize("key", ["source", "infrared"])
+def test_a_camera_that_cannot_be_used_is_not_called_good(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, key: str) -> None:
+    code, told = checked(tmp_path, capsys, f'{key} = "{source}"')
+    assert code == 2
+    assert f"camera.{key}" in told
+    assert told.count("\n") == 1
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("source", ["auto", "rehearsal", "usb:0", "/dev/video3", "picamera", "jetson:1"])
+def test_cameras_that_need_not_be_there_yet_are_good(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str) -> None:
+    assert checked(tmp_path, capsys, f'source = "{source}"')[0] == 0
+
+
+def test_the_rehearsal_is_no_infrared_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = checked(tmp_path, capsys, 'infrared = "rehearsal"')
+    assert code == 2
+    assert "camera.infrared" in told
+
+
+def test_a_clip_that_is_there_is_a_good_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    assert checked(tmp_path, capsys, f'source = "{tmp_path / "a.mp4"}"')[0] == 0

@@ -120,7 +120,8 @@ def test_an_added_recogniser_is_a_pack_of_its_own(own_cache: Path, brought: Path
     assert card.path("recogniser").read_bytes() == brought.read_bytes()
     assert _roles(card) == _roles(pack)
     library.verify("theirs")
-    library.use("theirs")
+    with pytest.raises(ModelMismatch, match="theirs has no operating points"):
+        library.use("theirs")
 
 
 def _roles(card: Card) -> list[str]:
@@ -224,5 +225,17 @@ def test_what_is_added_needs_a_free_name_a_known_kind_and_a_card(own_cache: Path
 def test_a_truncated_dat_is_refused(own_cache: Path, tmp_path: Path) -> None:
     dat = tmp_path / "ours.dat"
     dat.write_bytes(archives.read_members(archives.FACE_RECOGNITION_MODELS, ["resnet"])["resnet"][:1_000_000])
-    with pytest.raises(ModelMismatch, match="ends too early"):
+    with pytest.raises(ModelMismatch, match="ends too early") as refusal:
         addition.add(dat, "ours")
+    assert str(refusal.value).startswith(f"{dat}: ")
+
+
+def test_a_card_nested_without_end_is_no_card(own_cache: Path, brought: Path) -> None:
+    text = "a = " + "[" * 5000
+    (own_cache / "packs" / "mobilefacenet" / "card.toml").write_text(text)
+    with pytest.raises(ModelMismatch, match=r"card\.toml is not a model card") as refusal:
+        read_card(own_cache / "packs" / "mobilefacenet")
+    assert "\n" not in str(refusal.value)
+    brought.with_suffix(".toml").write_text(text)
+    with pytest.raises(ModelMismatch, match=r"theirs\.toml is not a model card"):
+        addition.add(brought, "theirs", brought.with_suffix(".toml"))

@@ -169,6 +169,75 @@ def test_a_gallery_that_is_none_is_set_aside_and_begun_anew(tmp_path, content):
     reader.close()
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty", "gone"])
+def test_a_gallery_that_was_there_before_is_not_begun_in_silence(tmp_path, is_there):
+    path = tmp_path / "gallery.db"
+    assert prepare_gallery(path, KEY, HandClock()) is None
+    assert prepare_gallery(path, KEY, HandClock()) is None
+    path.write_bytes(b"") if is_there else path.unlink()
+    aside = prepare_gallery(path, KEY, HandClock())
+    assert aside.read_bytes() == b"" if is_there else aside == path
+    assert prepare_gallery(path, KEY, HandClock()) is None
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty", "gone"])
+def test_a_journal_that_was_there_before_is_named_by_its_successor(tmp_path, is_there):
+    path = tmp_path / "journal.db"
+    journal = Journal.open(path, HandClock(), BOOT)
+    journal.append(release())
+    journal.close()
+    path.write_bytes(b"") if is_there else path.unlink()
+    successor = Journal.open(path, HandClock(), BOOT)
+    assert successor.journal_id != journal.journal_id
+    first = successor.entries()[0]
+    assert (first.seq, first.kind, first.reason) == (1, "fault", "journal_set_aside")
+    told = {"file": successor.set_aside.name} if is_there else {}
+    assert dict(first.detail) == {**told, "cause": f"the file is {'empty' if is_there else 'gone'}",
+                                  "before": journal.journal_id}
+    successor.close()
+    again = Journal.open(path, HandClock(), BOOT)
+    assert (again.journal_id, again.head, again.set_aside) == (successor.journal_id, 1, None)
+    again.close()
+
+
+def test_another_journal_in_the_place_of_the_one_before_says_so(tmp_path):
+    for name in ("one.db", "other.db"):
+        Journal.open(tmp_path / name, HandClock(), BOOT).close()
+    other = JournalReader.open(tmp_path / "other.db")
+    (tmp_path / "other.db").replace(tmp_path / "one.db")
+    one = Journal.open(tmp_path / "one.db", HandClock(), BOOT)
+    assert one.journal_id == other.journal_id
+    assert [dict(entry.detail)["cause"] for entry in one.entries()] == ["another journal lies here"]
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"x" * 5000, b"../../etc\n"])
+def test_a_damaged_nameplate_still_says_that_a_journal_was_begun(tmp_path, content):
+    path = tmp_path / "journal.db"
+    journal = Journal.open(path, HandClock(), BOOT)
+    journal.close()
+    plate = tmp_path / "journal.db.id"
+    plate.write_bytes(content)
+    again = Journal.open(path, HandClock(), BOOT)
+    assert (again.head, plate.read_text()) == (0, f"{journal.journal_id}\n")
+    again.close()
+    plate.write_bytes(content)
+    path.unlink()
+    successor = Journal.open(path, HandClock(), BOOT)
+    assert dict(successor.entries()[0].detail) == {"cause": "the file is gone"}
+    successor.close()
+
+
+def test_a_nameplate_that_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "journal.db.id").mkdir()
+    journal = Journal.open(tmp_path / "journal.db", HandClock(), BOOT)
+    journal.append(release())
+    assert [entry.reason for entry in journal.entries()] == ["journal_set_aside", "granted_face"]
+    journal.close()
+    assert not (tmp_path / "journal.db.id.new").exists()
+
+
 def test_a_reader_notices_that_its_file_was_set_aside(tmp_path):
     path = tmp_path / "gallery.db"
     enrolled(path, 3).close()

@@ -115,6 +115,60 @@ def test_a_full_disk_refuses_to_enrol_but_not_to_remove(tmp_path):
     assert found["templates"] == 49
 
 
+def test_a_key_that_cannot_be_made_leaves_nothing_behind(tmp_path):
+    found = on_a_small_disk(tmp_path, """
+        from device.errors import SealBroken
+        from device.store.places import make_folders, places
+        from device.store.seal import load_key
+        mount("-o", "size=1m")
+        where = places({"DOOR_STATE": str(disk)})
+        make_folders(where)
+        fill()
+        lines = []
+        for _ in range(3):
+            try:
+                load_key(where, {"DOOR_STATE": str(disk)})
+            except SealBroken as error:
+                lines.append(str(error))
+        left = [path.name for path in disk.iterdir() if path.is_file()]
+        (disk / "junk").unlink()
+        load_key(where, {"DOOR_STATE": str(disk)})
+        print(json.dumps({"lines": lines, "left": left, "made": len(where.key.read_bytes())}))
+    """)
+    assert found["lines"] == [f"{tmp_path}/terminal.key: the terminal's key cannot be made: No space left on "
+                              "device"] * 3
+    assert (found["left"], found["made"]) == (["junk"], 32)
+
+
+@pytest.mark.parametrize("size", ["2m", "200k"], ids=["under way", "from the beginning"])
+def test_a_full_disk_is_not_taken_for_a_lost_network(tmp_path, size):
+    found = on_a_small_disk(tmp_path, f"""
+        import hashlib, zipfile
+        from device.packs import archives, fetch
+        about = "Metadata-Version: 2.1\\nName: small\\nVersion: 1.0\\n"
+        name = "small-1.0-py3-none-any.whl"
+        source = disk / "source"
+        source.mkdir()
+        with zipfile.ZipFile(source / name, "w") as wheel:
+            wheel.writestr("small/it", os.urandom(3_000_000))
+            for part, text in (("METADATA", about), ("WHEEL", "Wheel-Version: 1.0\\n"), ("RECORD", "")):
+                wheel.writestr(f"small-1.0.dist-info/{{part}}", text)
+        data = (source / name).read_bytes()
+        os.environ |= {{"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(source), "DOOR_CACHE": str(disk / "cache")}}
+        archive = archives.Archive(name, len(data), hashlib.sha256(data).hexdigest(),
+                                   fetch.Wheel("small==1.0", "any", "3.11"), {{}})
+        (disk / "cache").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size={size}", "none", str(disk / "cache")], check=True)
+        try:
+            archives.obtain(archive)
+        except StoreError as error:
+            print(json.dumps(str(error)))
+    """)
+    assert "No space left on device" in found
+    assert "free space there" in found
+    assert "network" not in found
+
+
 def test_a_read_only_disk_is_read_and_refuses_to_be_written_in_one_line(tmp_path):
     found = on_a_small_disk(tmp_path, """
         mount("-o", "size=8m")

@@ -251,7 +251,8 @@ def test_a_tail_that_was_tampered_with_is_set_aside_and_a_new_journal_says_so(pa
     assert again.journal_id != first
     entry = again.entries()[0]
     assert (entry.seq, entry.kind, entry.reason) == (1, "fault", "journal_set_aside")
-    assert dict(entry.detail) == {"file": again.set_aside.name, "cause": "journal entry 190 has been altered"}
+    assert dict(entry.detail) == {"file": again.set_aside.name, "cause": "journal entry 190 has been altered",
+                                  "before": first}
     again.close()
     with pytest.raises(JournalBroken, match="190"):
         verdict(path.with_name("journal.db.aside-20260105T080000Z"))

@@ -8,18 +8,39 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from device.errors import TerminalError
+
 T = TypeVar("T")
 
 
+class OutputLost(TerminalError, OSError):
+    """Standard output takes nothing more."""
+
+
 def say(text: str) -> None:
-    """One line for the person who called."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """One line for the person who called; OutputLost where it cannot be written."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(f"the output cannot be written: {error.strerror}") from None
 
 
 def say_json(value: Any) -> None:
-    """One JSON document, keys in the order given."""
-    say(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON document, keys in the order given; pure ASCII where the output takes nothing else."""
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    say(json.dumps(value, ensure_ascii=not is_unicode, indent=2))
+
+
+def ask(question: str) -> str:
+    """What the person at the keyboard answers, in small letters; "" where the input ends instead."""
+    try:
+        return input(question).strip().lower()
+    except EOFError:
+        say("")  # the answer would have ended the line
+        return ""
 
 
 class Progress:

@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
                             epilog='example: doorctl credential card "Li Wei" 124,64377')
     card.add_argument("person", metavar="PERSON", help="name, or the beginning of an id")
     card.add_argument("number", metavar="NUMBER")
+    card.add_argument("--json", action="store_true", help="one JSON document")
     card.set_defaults(run=run_card)
     pin = verbs.add_parser("pin", help="give a person a number and a PIN", description="Give a person a number and a "
                            "PIN, typed as number * PIN #. The PIN is asked for, or read from standard input.",
@@ -34,6 +35,7 @@ def add_parser(commands: Any) -> None:
     pin.add_argument("person", metavar="PERSON", help="name, or the beginning of an id")
     pin.add_argument("number", metavar="NUMBER", help="1 to 10 digits, nobody else's")
     pin.add_argument("--duress", action="store_true", help="a second PIN that opens and alarms silently")
+    pin.add_argument("--json", action="store_true", help="one JSON document")
     pin.set_defaults(run=run_pin)
     listing = verbs.add_parser("list", help="the credentials of a person",
                                epilog="example: doorctl credential list 3f2a")
@@ -43,6 +45,7 @@ def add_parser(commands: Any) -> None:
     removal = verbs.add_parser("remove", help="take a card or PIN away",
                                epilog="example: doorctl credential remove 9c1e")
     removal.add_argument("credential", metavar="CREDENTIAL", help="its id, or a beginning of it that is unique")
+    removal.add_argument("--json", action="store_true", help="one JSON document")
     removal.set_defaults(run=run_remove)
 
 
@@ -52,7 +55,7 @@ def run_card(arguments: argparse.Namespace) -> int:
         secret = Card.parse(arguments.number).secret()
     except ValueError as error:
         raise EnrolmentRefused(str(error)) from None
-    _give(arguments.person, Method.CARD, secret)
+    _give(arguments, Method.CARD, secret)
     return 0
 
 
@@ -62,7 +65,7 @@ def run_pin(arguments: argparse.Namespace) -> int:
         secret = pin_secret(arguments.number, _asked())
     except ValueError as error:
         raise EnrolmentRefused(str(error)) from None
-    _give(arguments.person, Method.PIN, secret, arguments.duress)
+    _give(arguments, Method.PIN, secret, arguments.duress)
     return 0
 
 
@@ -95,7 +98,10 @@ def run_remove(arguments: argparse.Namespace) -> int:
             raise EnrolmentRefused(f"{len(found)} credentials are meant by {arguments.credential[:40]!r}; give at "
                                    "least 4 digits of its id, as `doorctl credential list` shows it")
         writer.drop_credential(found[0])
-    say(f"removed {found[0]}")
+    if arguments.json:
+        say_json({"credential_id": found[0], "is_removed": True})
+    else:
+        say(f"removed {found[0]}")
     return 0
 
 
@@ -109,13 +115,17 @@ def _asked() -> str:
     return pin
 
 
-def _give(said: str, method: Method, secret: bytes, is_duress: bool = False) -> None:
+def _give(arguments: argparse.Namespace, method: Method, secret: bytes, is_duress: bool = False) -> None:
     with gallery_writer() as writer:
-        person = person_meant(writer.people(), said)
+        person = person_meant(writer.people(), arguments.person)
         _refuse_taken(writer, person.person_id, method, secret, is_duress)
         one = Credential(secrets.token_hex(16), person.person_id, method, secret, is_duress)
         writer.put_credential(one)
-    say(f"{person.label} has {method.value} {one.credential_id}{' for duress' if is_duress else ''}")
+    if arguments.json:
+        say_json({"credential_id": one.credential_id, "person_id": person.person_id, "method": method.value,
+                  "is_duress": is_duress})
+    else:
+        say(f"{person.label} has {method.value} {one.credential_id}{' for duress' if is_duress else ''}")
 
 
 def _refuse_taken(writer: CacheWriter, person_id: str, method: Method, secret: bytes, is_duress: bool) -> None:

@@ -31,6 +31,7 @@ def add_parser(commands: Any) -> None:
         epilog="example: sudo doorctl support support.tar.gz")
     support.add_argument("file", type=Path, metavar="FILE", help="a .tar.gz file to write")
     support.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="terminal.toml")
+    support.add_argument("--json", action="store_true", help="one JSON document")
     support.set_defaults(run=run_support)
 
 
@@ -47,7 +48,11 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
 def run_support(arguments: argparse.Namespace) -> int:
     """0 written."""
-    for name in write_bundle(arguments.file, places(), SystemClock(), arguments.config):
+    names = write_bundle(arguments.file, places(), SystemClock(), arguments.config)
+    if arguments.json:
+        say_json({"file": str(arguments.file), "parts": names})
+        return 0
+    for name in names:
         say(f"  {name}")
     say(f"{arguments.file}: look at it before you send it")
     return 0

@@ -22,6 +22,9 @@ from device.roster import rules_of
 from device.store.policy_records import read_policy
 from device.store.records import Direction, Method
 
+# The first and the last day of the calendar have no moment in other time zones.
+_FIRST_YEAR, _LAST_YEAR = 2000, 2199
+
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
@@ -74,6 +77,8 @@ def _moment(text: str, config: Config) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text[:40]!r} is no moment: write now, or e.g. 2026-12-31T18:30") from None
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise UsageError(f"{text[:40]!r}: the year must lie between {_FIRST_YEAR} and {_LAST_YEAR}")
     return at if at.tzinfo is not None else at.replace(tzinfo=ZoneInfo(config.door.time_zone))
 
 

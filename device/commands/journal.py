@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from device.commands.console import Progress, say, say_json
 from device.commands.opened import gallery_reader
 from device.door.reasons import REASONS
-from device.errors import UsageError
+from device.errors import StoreError, UsageError
 from device.spreadsheet import Cell, write_table
 from device.store.chain import write_at
 from device.store.journal import JournalReader
@@ -65,7 +66,7 @@ def line(entry: Entry, language: str = "en") -> str:
 
 
 def _show(reader: JournalReader, arguments: argparse.Namespace) -> int:
-    entries = reader.last(arguments.last)
+    entries = reader.last(min(arguments.last, reader.head))
     if arguments.json:
         say_json([_document(entry) for entry in entries])
         return 0
@@ -77,13 +78,16 @@ def _show(reader: JournalReader, arguments: argparse.Namespace) -> int:
 
 
 def _verify(reader: JournalReader, arguments: argparse.Namespace) -> int:
-    progress = Progress("entries verified", reader.head - reader.anchor)
     try:
-        count = reader.verify(progress.step)
-    finally:
-        progress.close()
+        with contextlib.closing(Progress("entries verified", reader.head - reader.anchor)) as progress:
+            count = reader.verify(progress.step)
+    except StoreError as error:
+        if not arguments.json:
+            raise
+        say_json({"journal_id": reader.journal_id, "is_whole": False, "fault": str(error)})
+        return error.exit_code
     if arguments.json:
-        say_json({"journal_id": reader.journal_id, "verified": count, "pruned": reader.anchor})
+        say_json({"journal_id": reader.journal_id, "is_whole": True, "verified": count, "pruned": reader.anchor})
     else:
         pruned = f"; {reader.anchor} older ones were pruned" if reader.anchor else ""
         say(f"the chain is whole: {count} entries verified{pruned}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from device.commands.console import say, say_json
 from device.errors import ModelMismatch
-from device.face.card import read_card
+from device.face.card import Card, read_card
 from device.packs import addition, build, fetch, library, liveness, weights
 from device.packs.recipes import RECIPES
 
@@ -31,11 +31,15 @@ def run_build(arguments: argparse.Namespace) -> int:
     """Builds the named pack, else the one in use; quick where it is there and intact."""
     name = arguments.pack or library.chosen()
     was_built, had_networks = _is_whole(name), _has_networks(name)
-    if not was_built:
+    if not was_built and not arguments.json:
         say(f"building the model pack {name}; what it is made of, up to 180 MB, is fetched once")
     if not had_networks:
         _obtain_weights()
     card, note = (build.build(arguments.pack), "") if arguments.pack else library.build_usable()
+    if arguments.json:
+        say_json({**_document(card), "was_built": was_built, "has_liveness": liveness.has_networks(card),
+                  "note": note})
+        return 0
     if note:
         say(note)
     has_gained = was_built and not had_networks and liveness.has_networks(card)
@@ -74,8 +78,13 @@ def run_list(arguments: argparse.Namespace) -> int:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Hashes, known vectors and model_id of one pack, or of every built one; 1 where one is not sound."""
-    names = [arguments.name] if arguments.name else [e.name for e in library.entries() if e.state != "not built"]
+    """Hashes, known vectors and model_id of one pack, or of every built one and of the one in use; 1 where one is
+    not sound."""
+    entries = library.entries()
+    if not arguments.name and all(entry.state == "not built" for entry in entries):
+        raise ModelMismatch("no pack is built; build one with `doorctl models build`")
+    names = [arguments.name] if arguments.name else [
+        entry.name for entry in entries if entry.state != "not built" or entry.is_chosen]
     rows = [_verified(name) for name in names]
     if arguments.json:
         say_json(rows)
@@ -83,26 +92,29 @@ def run_verify(arguments: argparse.Namespace) -> int:
         networks = "with" if row["has_liveness"] else "without"
         sound = f"sound, {row['model_id']}, {networks} passive liveness networks"
         say(f"{row['name']}: {sound if row['is_sound'] else row['fault']}")
-    if not rows:
-        raise ModelMismatch("no pack is built; build one with `doorctl models build`")
     return 0 if all(row["is_sound"] for row in rows) else 1
 
 
 def run_add(arguments: argparse.Namespace) -> int:
     """Makes a pack of a recogniser file."""
     card = addition.add(arguments.file, arguments.name, arguments.card)
+    if arguments.json:
+        say_json(_document(card))
+        return 0
     say(f"{card.model_id} added: {card.folder}")
-    say("It has no operating points yet; measure them with `doorctl evaluate calibrate` before it is used at a door.")
+    say(f"It has no operating points yet; measure them with `doorctl evaluate calibrate --pack {card.name}`, then "
+        f"`doorctl models use {card.name}`.")
     return 0
 
 
 def run_use(arguments: argparse.Namespace) -> int:
     """Chooses the pack that the terminal uses from its next start on."""
     card = library.use(arguments.name)
+    if arguments.json:
+        say_json(_document(card))
+        return 0
     say(f"{card.model_id} is in use from the next start on; people enrolled under another model must be enrolled "
         "again.")
-    if not card.populations:
-        say("It has no operating points yet; measure them with `doorctl evaluate calibrate`.")
     return 0
 
 
@@ -110,6 +122,10 @@ def _about(entry: library.Entry) -> str:
     if entry.state != "built":
         return entry.fault or entry.summary
     return f"{entry.summary}; {'with' if entry.has_liveness else 'NO'} passive liveness networks"
+
+
+def _document(card: Card) -> dict[str, Any]:
+    return {"name": card.name, "model_id": card.model_id, "folder": str(card.folder)}
 
 
 def _verified(name: str) -> dict[str, Any]:
@@ -127,6 +143,7 @@ def _add_build(verbs: Any) -> None:
                               epilog="example: doorctl models build --pack dlib")
     parser.add_argument("--pack", choices=tuple(RECIPES), help="which one (default: the one in use)")
     parser.add_argument("--quiet-if-built", action="store_true", help="say nothing where there is nothing to do")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=run_build)
 
 
@@ -151,10 +168,12 @@ def _add_add(verbs: Any) -> None:
     parser.add_argument("file", type=Path, help="the recogniser")
     parser.add_argument("--name", required=True, help="the new pack's name")
     parser.add_argument("--card", type=Path, help="TOML: licence, origin, training_data; see device/packs/README.md")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=run_add)
 
 
 def _add_use(verbs: Any) -> None:
     parser = verbs.add_parser("use", help="choose the pack in use", epilog="example: doorctl models use dlib")
     parser.add_argument("name", help="a built pack")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=run_use)

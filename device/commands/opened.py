@@ -11,15 +11,20 @@ from pathlib import Path
 
 from device.clock import SystemClock
 from device.config import DEFAULT_PATH, Config, parse_config, read_config
-from device.errors import EnrolmentRefused
+from device.errors import EnrolmentRefused, StoreError
 from device.face.card import Card
 from device.face.gallery import Gallery
 from device.face.threshold import Threshold, site_scores, threshold_for
 from device.packs import library
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter
+from device.store.nameplate import Nameplate
 from device.store.places import is_linked, link_path, make_folders, places
 from device.store.seal import load_key
+from device.store.sqlite import Damaged
+
+_ALONE = "the next `doorctl enrol` or start of doord sets it aside and begins an empty one: then enrol everyone again"
+_FROM_HUB = "restart door-syncd, which sets it aside and takes everyone from the hub anew"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +55,11 @@ def pack(config: Config) -> Card:
     return library.open_pack(None if config.face.pack == "auto" else config.face.pack)
 
 
-def load_enrolled(reader: CacheReader, card: Card, config: Config) -> Enrolled:
-    """Everyone of the pack's model, and the threshold that the door would use."""
-    columns = reader.columns(card.model_id)
+def load_enrolled(reader: CacheReader | None, card: Card, config: Config) -> Enrolled:
+    """Everyone of the pack's model, nobody where there is no gallery, and the threshold that the door would use."""
+    columns = reader.columns(card.model_id) if reader is not None else None
     dimensions = card.recogniser.dimensions
-    if len(columns):
+    if columns is not None and len(columns):
         gallery = Gallery.build(card.model_id, dimensions, columns.template_ids, columns.person_ids, columns.vectors,
                                 columns.scales, columns.generation)
     else:
@@ -71,8 +76,9 @@ def gallery_writer() -> Iterator[CacheWriter]:
     make_folders(where)
     writer = CacheWriter.open(where.gallery_db, load_key(where), SystemClock())
     if writer.set_aside is not None:
-        sys.stderr.write(f"doorctl: the gallery was damaged; it was set aside as {writer.set_aside} and a new, empty "
-                         "one begun: enrol again\n")
+        is_gone = writer.set_aside == where.gallery_db
+        became = "is gone" if is_gone else f"was damaged; it was set aside as {writer.set_aside}"
+        sys.stderr.write(f"doorctl: the gallery {became}, and a new, empty one begun: enrol again\n")
     try:
         yield writer
     finally:
@@ -81,16 +87,21 @@ def gallery_writer() -> Iterator[CacheWriter]:
 
 @contextlib.contextmanager
 def gallery_reader() -> Iterator[CacheReader | None]:
-    """The gallery, to be read; None where nobody was ever enrolled."""
+    """The gallery, to be read; None where nobody was ever enrolled. StoreError says what becomes of a damaged one."""
     where = places()
-    if not where.gallery_db.exists():
+    if not where.gallery_db.exists() and Nameplate(where.gallery_db).read() is None:
         yield None
         return
-    reader = CacheReader.open(where.gallery_db, load_key(where))
     try:
-        yield reader
-    finally:
-        reader.close()
+        reader = CacheReader.open(where.gallery_db, load_key(where))
+        try:
+            yield reader
+        finally:
+            reader.close()
+    except Damaged as error:
+        if not str(error).startswith(f"{where.gallery_db}: "):  # of another file, which the caller reads besides
+            raise
+        raise StoreError(f"{error}; {_FROM_HUB if is_linked() else _ALONE}") from None
 
 
 def refuse_linked() -> None:

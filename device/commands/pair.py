@@ -6,7 +6,7 @@ import argparse
 import signal
 from typing import Any
 
-from device.commands.console import say
+from device.commands.console import say, say_json
 from device.commands.running import tell_doord
 
 
@@ -16,11 +16,15 @@ def add_parser(commands: Any) -> None:
         description="Opens the pairing window: for five minutes the OSDP device that is configured is given a new, "
                     "random key. Who records the line in that time has the key: pair over a short cable.",
         epilog="example: sudo -u door doorctl pair")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 told to doord; 1 where it does not run or may not be told."""
     tell_doord(signal.SIGUSR2, "pair")
-    say("doord is told; `doorctl journal` shows when the pairing is done")
+    if arguments.json:
+        say_json({"is_told": True})
+    else:
+        say("doord is told; `doorctl journal` shows when the pairing is done")
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from device.clock import SystemClock
-from device.commands.console import say, say_json, with_progress
+from device.commands.console import Progress, ask, say, say_json, with_progress
 from device.commands.opened import (
     add_config_option,
     configuration,
@@ -20,8 +21,8 @@ from device.commands.opened import (
 )
 from device.commands.who import person_meant
 from device.consent import TEXT, record_consent
-from device.enrolment import Photo, enrol
-from device.errors import EnrolmentRefused
+from device.enrolment import MOST_PHOTOS, Photo, check_label, enrol
+from device.errors import EnrolmentRefused, UsageError
 from device.face.models import Models
 from device.face.photo import read_photo
 from device.face.portrait import Examiner
@@ -52,21 +53,25 @@ def add_parser(commands: Any) -> None:
     removal = verbs.add_parser("remove", help="remove a person, the templates and credentials for good",
                                epilog="example: doorctl person remove 3f2a9c")
     removal.add_argument("person", metavar="PERSON", help="name, or the beginning of an id")
+    removal.add_argument("--json", action="store_true", help="one JSON document")
     removal.set_defaults(run=run_remove)
 
 
 def run_enrol(arguments: argparse.Namespace) -> int:
     """0 enrolled; EnrolmentRefused and PictureRefused say why not."""
+    if len(arguments.photos) > MOST_PHOTOS:
+        raise UsageError(f"{len(arguments.photos)} photos; give 1 to {MOST_PHOTOS}")
     refuse_linked()
+    check_label(arguments.name)
     consent = _consent(arguments)
     photos = [Photo(path.name, read_photo(path)) for path in with_progress("reading photo", arguments.photos)]
     config = configuration(arguments)
     card = pack(config)
     examiner = Examiner(Models.load(card), ENROLMENT)
-    with gallery_writer() as writer:
+    with gallery_writer() as writer, contextlib.closing(Progress("photos examined", len(photos))) as progress:
         known = load_enrolled(writer, card, config)
         result = enrol(arguments.name, photos, consent, examiner, known.gallery, known.threshold, writer,
-                       SystemClock())
+                       SystemClock(), progress.step)
     if arguments.json:
         say_json({"person_id": result.person_id, "templates": len(result.template_ids),
                   "qualities": [round(quality, 3) for quality in result.qualities], "consent_id": consent.consent_id})
@@ -96,7 +101,10 @@ def run_remove(arguments: argparse.Namespace) -> int:
     with gallery_writer() as writer:
         person_id = person_meant(writer.people(), arguments.person).person_id
         writer.drop_person(person_id)
-    say(f"removed {person_id}: the record, the templates and the credentials are gone from this terminal")
+    if arguments.json:
+        say_json({"person_id": person_id, "is_removed": True})
+    else:
+        say(f"removed {person_id}: the record, the templates and the credentials are gone from this terminal")
     return 0
 
 
@@ -108,7 +116,7 @@ def _consent(arguments: argparse.Namespace) -> Consent:
             raise EnrolmentRefused("no face is enrolled without consent: add --consent paper, screen or verbal once "
                                    "the person has agreed")
         say(TEXT[arguments.language])
-        if input("Has this person agreed to this text? Type yes: ").strip().lower() not in ("yes", "是"):
+        if ask("Has this person agreed to this text? Type yes: ") not in ("yes", "是"):
             raise EnrolmentRefused("no consent, nothing enrolled")
         means = "screen"
     return record_consent(SystemClock(), means)

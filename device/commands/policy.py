@@ -34,11 +34,13 @@ def add_parser(commands: Any) -> None:
     show.set_defaults(run=run_show)
     check = verbs.add_parser("check", help="check a policy file", epilog="example: doorctl policy check policy.toml")
     check.add_argument("file", type=Path, metavar="FILE")
+    check.add_argument("--json", action="store_true", help="one JSON document")
     check.set_defaults(run=run_check)
     put = verbs.add_parser("set", help="put a policy file into force", description="Replace the whole policy of a "
                            "stand-alone terminal; the door follows at once.",
                            epilog="example: doorctl policy set policy.toml")
     put.add_argument("file", type=Path, metavar="FILE")
+    put.add_argument("--json", action="store_true", help="one JSON document")
     put.set_defaults(run=run_set)
     replay = verbs.add_parser(
         "replay", help="who would have been let in or refused differently",
@@ -64,6 +66,9 @@ def run_check(arguments: argparse.Namespace) -> int:
     records = read_policy_file(arguments.file)
     with gallery_reader() as reader:
         found = review(records, _groups(reader) if reader is not None else None)
+    if arguments.json:
+        say_json(_summary(records, found))
+        return 0
     _warn(found)
     say(f"{arguments.file}: good, policy {records.version}: {len(records.rules)} rules, "
         f"{len(records.schedules)} schedules")
@@ -75,9 +80,13 @@ def run_set(arguments: argparse.Namespace) -> int:
     records = read_policy_file(arguments.file)
     with gallery_writer() as writer:
         before = read_policy(writer).version
-        _warn(review(records, _groups(writer)))
+        found = review(records, _groups(writer))
         with writer.together():
             put_policy(writer, records)
+    if arguments.json:
+        say_json({**_summary(records, found), "before": before})
+        return 0
+    _warn(found)
     say(f"policy {records.version} is in force; before it was {before}")
     return 0
 
@@ -143,6 +152,11 @@ def _groups(reader: CacheReader) -> frozenset[str]:
 def _name(reader: CacheReader, person_id: str) -> str:
     person = reader.person(person_id)
     return person.label if person is not None else person_id
+
+
+def _summary(records: PolicyRecords, found: Review) -> dict[str, Any]:
+    return {"policy": records.version, "rules": len(records.rules), "schedules": len(records.schedules),
+            "warnings": list(found.warnings)}
 
 
 def _warn(found: Review) -> None:

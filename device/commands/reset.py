@@ -9,7 +9,7 @@ import argparse
 import signal
 from typing import Any
 
-from device.commands.console import say
+from device.commands.console import say, say_json
 from device.commands.running import tell_doord
 
 
@@ -19,11 +19,15 @@ def add_parser(commands: Any) -> None:
         description="Ends the alarm of a forced door and, where the fire alarm's wire is quiet again, the freedom "
                     "that the fire gave the door. The journal says what came of it.",
         epilog="example: doorctl reset")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 told to doord; 1 where it does not run or may not be told."""
     tell_doord(signal.SIGUSR1, "reset")
-    say("doord is told; `doorctl journal` shows what came of it")
+    if arguments.json:
+        say_json({"is_told": True})
+    else:
+        say("doord is told; `doorctl journal` shows what came of it")
     return 0

@@ -51,11 +51,13 @@ class Recogniser:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """At cosine `score` the false match rate of one comparison was `fmr`, and `tmr` genuine pairs matched."""
+    """At cosine `score` the false match rate of one comparison was `fmr`, and the share `tmr` of genuine pairs
+    matched; `tmr_95` is its 95 % interval."""
 
     fmr: float
     score: float
     tmr: float | None = None
+    tmr_95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def read_card(folder: Path) -> Card:
         return _card(folder, table)
     except FileNotFoundError:
         raise ModelMismatch(f"{path} is missing; build the pack with `doorctl models build`") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError,
+            ValueError) as error:
         raise ModelMismatch(f"{path} is not a model card ({error}); rebuild it with `doorctl models build`") from None
 
 
@@ -180,7 +183,7 @@ def _passive(table: dict[str, Any]) -> Passive:
 
 
 def _population(table: dict[str, Any]) -> Population:
-    points = tuple(OperatingPoint(float(p["fmr"]), float(p["score"]), p.get("tmr")) for p in table["point"])
+    points = tuple(_point(point) for point in table["point"])
     return Population(
         name=str(table["name"]),
         data=str(table["data"]),
@@ -189,3 +192,12 @@ def _population(table: dict[str, Any]) -> Population:
         impostor_comparisons=int(table["impostor_comparisons"]),
         points=tuple(sorted(points, key=lambda point: -point.fmr)),
     )
+
+
+def _point(table: dict[str, Any]) -> OperatingPoint:
+    low_high = tuple(float(end) for end in table.get("tmr_95", ()))
+    if len(low_high) not in (0, 2):
+        raise ValueError("tmr_95 of a point must hold two numbers")
+    tmr = float(table["tmr"]) if "tmr" in table else None
+    return OperatingPoint(float(table["fmr"]), float(table["score"]), tmr,
+                          (low_high[0], low_high[1]) if low_high else None)

@@ -69,7 +69,7 @@ def _assemble(source: Path, name: str, brought: _Bringing, is_dat: bool, fresh: 
     target = fresh / f"{name}.tflite"
     with cache.scratch(fresh) as work:
         plain = work / "plain.tflite"
-        plain.write_bytes(dlib_resnet.convert(data) if is_dat else data)
+        plain.write_bytes(_from_dat(data, source) if is_dat else data)
         vector = trial.run_apart(plain, target, brought.input, template["recogniser"]["size"], str(source))
     files = [*_finders(template, fresh), {
         "role": "recogniser", "name": target.name, "sha256": archives.sha256_of(target), "licence": brought.licence,
@@ -84,6 +84,13 @@ def _assemble(source: Path, name: str, brought: _Bringing, is_dat: bool, fresh: 
     return {"name": name, "model_id": cardfile.model_id(name, recogniser),
             "summary": brought.summary or f"MediaPipe detectors, mesh and iris; {source.name}, {vector.size} values",
             "file": files, "recogniser": recogniser, "known_vector": [*vectors, known]}
+
+
+def _from_dat(data: bytes, source: Path) -> bytes:
+    try:
+        return dlib_resnet.convert(data)
+    except ModelMismatch as error:
+        raise ModelMismatch(f"{source}: {error}") from None
 
 
 def _finders(template: Table, fresh: Path) -> list[Table]:

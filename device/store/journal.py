@@ -18,6 +18,7 @@ from device.clock import Clock, ClockQuality
 from device.errors import JournalBroken
 from device.store import chain, schema
 from device.store.ballast import Ballast
+from device.store.nameplate import Nameplate
 from device.store.records import Entry, NewEntry, UsedPass
 from device.store.sqlite import (
     Damaged,
@@ -145,7 +146,7 @@ class Journal(JournalReader):
 
     clock_quality  what is known of the wall time now; set by whoever judges the clock, written into each entry
     is_on_reserve  the disk is full and the ballast has been given up for these entries: raise an alarm
-    set_aside      where a damaged predecessor lies, if this start found one
+    set_aside      where a damaged predecessor lies, if this start found one and there was something left of it
     """
 
     def __init__(self, path: Path, db: Database, clock: Clock, boot_id: str, lock: WriterLock) -> None:
@@ -161,19 +162,18 @@ class Journal(JournalReader):
         """The journal in `path`, made where there is none.
 
         StoreError where another process writes it or the folder can't be written. A file that is damaged or not
-        a journal is set aside, never overwritten; the new journal's first entry names it.
+        a journal is set aside, never overwritten; the new journal's first entry names it, and the journal that was
+        here before, also where its file is gone.
         """
-        lock = WriterLock(path)
+        lock, cause, aside = WriterLock(path), "", None
         try:
             try:
                 _judge(path)
-                return cls._open(path, clock, boot_id, busy_ms, lock)
+                journal = cls._open(path, clock, boot_id, busy_ms, lock)
             except (Damaged, JournalBroken) as error:
-                cause, aside = str(error), set_aside(path, clock)
-            journal = cls._open(path, clock, boot_id, busy_ms, lock)
-            journal.set_aside = aside
-            journal.append(NewEntry("fault", "journal_set_aside", None, (
-                ("file", aside.name), ("cause", cause.removeprefix(f"{path}: ")[:chain.MAX_TEXT]))))
+                cause, aside = str(error).removeprefix(f"{path}: "), set_aside(path, clock)
+                journal = cls._open(path, clock, boot_id, busy_ms, lock)
+            journal._succeed(cause, aside)
             return journal
         except BaseException:
             lock.release()
@@ -189,6 +189,20 @@ class Journal(JournalReader):
         except BaseException:
             db.conn.close()
             raise
+
+    def _succeed(self, cause: str, aside: Path | None) -> None:
+        """Take the place of the journal that was here before, and say so where it was another one.
+
+        cause  why that one could not be continued; "" where nothing is known
+        """
+        plate = Nameplate(self._path)
+        before = plate.read() or ""
+        if cause or before not in ("", self.journal_id):
+            self.set_aside = aside if aside is not None and aside.exists() else None
+            told = (("file", self.set_aside.name if self.set_aside else ""),
+                    ("cause", (cause or "another journal lies here")[:chain.MAX_TEXT]), ("before", before))
+            self.append(NewEntry("fault", "journal_set_aside", None, tuple(pair for pair in told if pair[1])))
+        plate.write(self.journal_id)
 
     def close(self) -> None:
         super().close()

@@ -10,6 +10,7 @@ door-syncd and `credentials` derive their own from the same `Key`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import os
@@ -132,17 +133,24 @@ def _make_key(path: Path) -> None:
     """A new key, whole or not at all; where another process was quicker, its key stands."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, secrets.token_bytes(KEY_BYTES))
-            os.fsync(fd)
-            if os.geteuid() == 0:  # made by an administrator's doorctl, but the service must be able to read it
-                folder = path.parent.stat()
-                os.fchown(fd, folder.st_uid, folder.st_gid)
-        finally:
-            os.close(fd)
+        _write_key(fresh)
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(fresh)
-        fresh.unlink()
     except OSError as error:
         raise SealBroken(f"{path}: the terminal's key cannot be made: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+
+
+def _write_key(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(fd, secrets.token_bytes(KEY_BYTES)) != KEY_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+        if os.geteuid() == 0:  # made by an administrator's doorctl, but the service must be able to read it
+            folder = path.parent.stat()
+            os.fchown(fd, folder.st_uid, folder.st_gid)
+    finally:
+        os.close(fd)

@@ -18,6 +18,7 @@ from sqlite_utils import Database
 
 from device.clock import Clock
 from device.errors import StoreError
+from device.store.nameplate import Nameplate
 
 # A group's member must be able to write the shared-memory file, whose rights SQLite copies from the database's.
 FILE_MODE = 0o660
@@ -127,8 +128,17 @@ class WriterLock:
 def is_blank(path: Path) -> bool:
     """Whether there is no database yet: no file, an empty one, or one whose first migration never ended.
 
-    Damaged where there is something that is no database. Nothing is written.
+    Damaged where there is something that is no database, or where one was begun here that is gone or empty now.
+    Nothing is written.
     """
+    if not _is_void(path):
+        return False
+    if Nameplate(path).read() is not None:
+        raise Damaged(f"{path}: the file is {'empty' if path.exists() else 'gone'}")
+    return True
+
+
+def _is_void(path: Path) -> bool:
     if not path.exists() or path.stat().st_size == 0:
         return True
     if path.stat().st_size < SMALLEST_BYTES:  # SQLite would take it for an empty one and write over it
@@ -136,10 +146,14 @@ def is_blank(path: Path) -> bool:
     with reporting(path):
         connection = _connect_to_read(path, 2000)
         try:
-            found = connection.execute("PRAGMA application_id").fetchone()[0]
-            return not found and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            return _holds_nothing(connection)
         finally:
             connection.close()
+
+
+def _holds_nothing(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    return not found and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
 
 
 def open_to_write(path: Path, busy_ms: int) -> Database:
@@ -162,13 +176,19 @@ def open_to_write(path: Path, busy_ms: int) -> Database:
 def open_to_read(path: Path, application_id: int, busy_ms: int = 2000) -> Database:
     """A connection that cannot write; the file must exist.
 
-    Damaged where the file is not a database or is another application's; StoreError where it cannot be opened.
+    Damaged where the file is not a database, an empty one or another application's; StoreError where it cannot be
+    opened.
     """
     if not path.is_file():
-        raise StoreError(f"{path}: no such file; the terminal has not been started yet")
+        was_there = Nameplate(path).read() is not None
+        raise StoreError(f"{path}: no such file; " + (
+            "it was there before: put it back, or start the terminal, which begins a new one" if was_there
+            else "the terminal has not been started yet"))
     with reporting(path):
         connection = _connect_to_read(path, busy_ms)
         try:
+            if _holds_nothing(connection):
+                raise Damaged(f"{path}: the file is empty")
             if connection.execute("PRAGMA application_id").fetchone()[0] != application_id:
                 raise Damaged(f"{path}: the file belongs to another application")
             return Database(connection, recursive_triggers=False, execute_plugins=False)

@@ -48,7 +48,8 @@ class DoorConfig:
                                  "it stays free until `doorctl reset`", False)
     journal: str = _key("whether the release or its journal entry comes first", "after", choices=("after", "first"))
     time_zone: str = _key("IANA name of the site's time zone", "UTC")
-    lockout_after: int = _key("failed tries of one minute after which an alarm is raised", 5, least=1, most=5)
+    lockout_after: int = _key("failed tries of one minute after which an alarm is raised and that way in (faces, "
+                              "cards, PINs, passes) rests for a minute", 5, least=1, most=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +191,8 @@ class KioskConfig:
 class MetricsConfig:
     """Figures for Prometheus."""
 
-    port: int | None = _key("loopback port on which they are served, 0 = any free one; left out = none", None, least=0,
-                            most=65_535)
+    port: int | None = _key("loopback port on which they are served, 0 = any free one; left out = none", None,
+                            least=0, most=65_535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

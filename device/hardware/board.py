@@ -42,7 +42,7 @@ class Board:
         """The board as `pins` says; HardwareMissing where there is no factory or a pin cannot be had.
 
         wake  called after each edge of an input (see Inputs)
-        echo  gets a line per lamp or buzzer pattern, where the pins are mock ones
+        echo  gets a line per lamp or buzzer pattern and move of the second relay, where the pins are mock ones
         others  configuration key -> pin of what is wired besides
         """
         check_pins(pins, others)
@@ -52,7 +52,7 @@ class Board:
             inputs = Inputs(factory, pins, clock, wake)
             signals = Signals(factory, pins, echo if mock else None)
             second = None if pins.relay2 is None else SecondRelay(
-                open_output(factory, pins.relay2, pins.active_low), pins.relay2_s)
+                open_output(factory, pins.relay2, pins.active_low), pins.relay2_s, echo if mock else None)
         except BaseException:
             factory.close()
             raise

@@ -6,15 +6,16 @@ no process drives it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
 class SecondRelay:
     """One output; the longer of what holds it and its pulse counts."""
 
-    def __init__(self, output: Any, pulse_s: float) -> None:
-        """output  a gpiozero OutputDevice, off"""
-        self._output, self._pulse_s = output, pulse_s
+    def __init__(self, output: Any, pulse_s: float, echo: Callable[[str], None] | None = None) -> None:
+        """output  a gpiozero OutputDevice, off; echo gets a line whenever it moves"""
+        self._output, self._pulse_s, self._echo = output, pulse_s, echo
         self._is_held = False
         self._until = float("-inf")
 
@@ -35,6 +36,8 @@ class SecondRelay:
         is_on = self._is_held or mono < self._until
         if self.is_on is not is_on:
             self._output.value = is_on
+            if self._echo is not None:
+                self._echo(f"relay2 {'ON' if is_on else 'OFF'}")
 
     def close(self) -> None:
         self._output.off()

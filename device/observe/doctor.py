@@ -20,6 +20,7 @@ from device.hardware.pins import VARIABLE
 from device.link import read_link
 from device.status import running_status, status_path
 from device.store.journal import JournalReader
+from device.store.nameplate import Nameplate
 from device.store.places import Places, is_linked, link_path
 from device.store.sqlite import sqlite_warning
 
@@ -136,7 +137,7 @@ def _temperatures() -> list[float]:
 
 
 def _journal(where: Places) -> Iterator[Finding]:
-    if where.journal_db.exists():
+    if where.journal_db.exists() or Nameplate(where.journal_db).read() is not None:
         yield _guarded("journal", lambda: _read(where))
     else:
         yield Finding("journal", Verdict.WARN, "is not there yet; it is made when doord starts")

@@ -11,43 +11,49 @@ from collections.abc import Callable
 
 from device.camera.camera import Camera, open_camera
 from device.camera.keeper import CameraEvent, CameraKeeper
+from device.camera.source import shown_source
 from device.camera.watch import CameraState
 from device.clock import Clock
 from device.config import Config
 from device.face.card import Card
+from device.face.kernel_choice import recall
 from device.face.models import Models
 from device.face.pad.fusion import LivenessPanel, open_panel
 from device.face.pipeline import Pipeline
 from device.frame import Frame
 from device.inbox import Inbox
+from device.packs.cache import cache_folder
 from device.roster import Roster
 from device.sighting import Demand
 from device.threads import Latest, Worker
-from device.vision import Onlooker, Vision
+from device.vision import Onlooker, Vision, calm
 
 
 class Sight:
     """One camera and what is made of its pictures.
 
     camera   makes the camera; None = the configured one
-    degrade  told of faults of the camera, and that they are over
+    degrade  told of faults of the camera and why they are there, and that they are over
     """
 
-    def __init__(self, config: Config, card: Card, clock: Clock, degrade: Callable[[str, bool], None],
+    def __init__(self, config: Config, card: Card, clock: Clock, degrade: Callable[[str, bool, str], None],
                  camera: Callable[[], Camera] | None = None) -> None:
         self._config, self._degrade = config, degrade
+        self.kernel = recall(cache_folder(), card.recogniser.dimensions, clock).name
         self.models = Models.load(card)
         self.liveness = _liveness(config, card)
         self._frames: Latest[Frame] = Latest()
         opener = camera or (lambda: open_camera(
-            config.camera, clock, infrared_lost=lambda is_lost: degrade("infrared_lost", is_lost)))
-        self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock)
+            config.camera, clock, infrared_lost=lambda is_lost, reason: degrade("infrared_lost", is_lost, reason)))
+        self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock,
+                                   name=shown_source(config.camera.source))
         self._pipeline = Pipeline(self.models, config.face, clock, self.liveness)
 
     def bodies(self, roster: Callable[[], Roster], demand: Callable[[], Demand], inbox: Inbox,
                onlooker: Onlooker) -> dict[str, Callable[[Worker], None]]:
-        """Name -> body of the threads."""
-        vision = Vision(self._pipeline, self._frames, roster, demand, inbox, onlooker)
+        """Name -> body of the threads, which are to begin now."""
+        calm()
+        vision = Vision(self._pipeline, self._frames, roster, demand, inbox, onlooker, self.keeper.rest)
         return {"vision": vision.body, "camera": self.keeper}
 
     @property
@@ -67,7 +73,8 @@ class Sight:
     def _camera_changed(self, event: CameraEvent) -> None:
         for state in CameraState:
             if state not in (CameraState.OPENING, CameraState.FINE):
-                self._degrade(state.value, state is event.state)
+                is_so = state is event.state
+                self._degrade(state.value, is_so, event.detail if is_so else "")
 
 
 def _liveness(config: Config, card: Card) -> LivenessPanel | None:

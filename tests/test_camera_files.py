@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from device.camera.camera import CameraSilent, ClipEnded, open_camera
+from device.camera.camera import CameraSilent, ClipBroken, ClipEnded, open_camera
 from device.camera.files import Playback
 from device.camera.fit import Fit
 from device.clock import HandClock, SystemClock
@@ -52,7 +52,7 @@ def test_a_clip_is_shown_whole_with_its_own_times(tmp_path: Path) -> None:
     assert [frame.seq for frame in frames] == list(range(30))
     assert [round(frame.mono - 1000.0, 3) for frame in frames] == [round(n / 10, 3) for n in range(30)]
     assert [round(float(frame.pixels.mean()) / 8) for frame in frames] == list(range(30))
-    assert isinstance(end, ClipEnded)
+    assert isinstance(end, ClipEnded) and not isinstance(end, ClipBroken)
     assert str(end) == "clip.avi: ended after 30 frames"
 
 
@@ -66,7 +66,7 @@ def test_a_clip_that_breaks_off_shows_what_it_has_and_says_so(tmp_path: Path) ->
     (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
     frames, end = shown(tmp_path / "half.avi")
     assert 10 <= len(frames) < 20
-    assert isinstance(end, ClipEnded)
+    assert isinstance(end, ClipBroken)
     assert str(end) == f"half.avi: breaks off after {len(frames)} of 30 frames"
 
 
@@ -125,22 +125,75 @@ for path in sys.argv[1:]:
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["text.avi", "hurt.mjpeg"]
 
 
-def test_a_clip_that_changes_size_goes_on_at_its_first_size(tmp_path: Path) -> None:
-    with (tmp_path / "clip.mjpeg").open("wb") as file:
+def with_a_change(path: Path) -> Path:
+    """Ten pictures of 320×240 and ten of 120×200, each with a white square."""
+    with path.open("wb") as file:
         for number in range(20):
-            shape = (240, 320, 3) if number < 10 else (120, 160, 3)
-            file.write(cv2.imencode(".jpg", RNG.integers(0, 255, shape, np.uint8))[1].tobytes())
-    frames, end = shown(tmp_path / "clip.mjpeg")
+            picture = np.full((240, 320, 3) if number < 10 else (200, 120, 3), 50, np.uint8)
+            picture[60:100, 40:80] = 250
+            file.write(cv2.imencode(".jpg", picture)[1].tobytes())
+    return path
+
+
+def test_a_clip_that_changes_size_goes_on_at_its_first_size_with_its_proportions_and_says_so_once(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        frames, end = shown(with_a_change(tmp_path / "clip.mjpeg"))
     assert len(frames) == 20
     assert {frame.pixels.shape for frame in frames} == {(240, 320, 3)}
     assert isinstance(end, ClipEnded)
+    for frame in (frames[5], frames[15]):
+        rows, columns = np.nonzero(frame.pixels[:, :, 0] > 150)
+        assert abs(np.ptp(rows) - np.ptp(columns)) <= 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "clip.mjpeg: the picture's size changed to 120×200"]
 
 
-def test_a_lying_frame_rate_is_not_believed(tmp_path: Path) -> None:
-    frames, _ = shown(written(tmp_path / "clip.avi", 5, fps=0.01))
+def test_two_films_in_one_file_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = b""
+    for number, size in enumerate(((320, 240), (160, 240))):
+        part = tmp_path / f"{number}.ts"
+        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MPG2"), 25.0, size)
+        for level in range(20):
+            writer.write(np.full((size[1], size[0], 3), 100 + level, np.uint8))
+        writer.release()
+        whole += part.read_bytes()
+    (tmp_path / "both.ts").write_bytes(whole)
+    with caplog.at_level(logging.WARNING):
+        frames, _ = shown(tmp_path / "both.ts")
+    assert len(frames) >= 38
+    assert int(frames[-1].pixels[120, 10, 0]) == 0 < int(frames[-1].pixels[120, 160, 0])
+    assert "size changed to 160×240" in caplog.text
+
+
+@pytest.mark.parametrize("rate", [0.01, 1000.0])
+def test_a_lying_frame_rate_is_not_believed(tmp_path: Path, rate: float) -> None:
+    frames, _ = shown(written(tmp_path / "clip.avi", 30, fps=rate))
     gaps = [two.mono - one.mono for one, two in pairwise(frames)]
     assert max(gaps) <= 2.0
-    assert min(gaps) > 0
+    assert min(gaps) >= 1 / 120 - 1e-6
+
+
+def test_a_resting_clip_leaves_pictures_out_and_counts_them(tmp_path: Path) -> None:
+    camera = open_camera(CameraConfig(source=str(written(tmp_path / "clip.avi", 30, fps=30.0))), HandClock(),
+                         paced=False)
+    camera.rest(True)  # type: ignore[attr-defined]
+    seen = [camera.read(1.0).seq for _ in range(4)]
+    camera.rest(False)  # type: ignore[attr-defined]
+    seen += [camera.read(1.0).seq for _ in range(3)]
+    camera.close()
+    assert seen[:4] == [0, 6, 12, 18]
+    assert seen[4] - seen[3] == 6  # it was made ready before
+    assert seen[5:] == [seen[4] + 1, seen[4] + 2]
+
+
+def test_a_resting_folder_reads_fewer_stills(tmp_path: Path) -> None:
+    for number in range(12):
+        Image.new("RGB", (64, 48), (number * 20,) * 3).save(tmp_path / f"{number:02}.png")
+    camera = open_camera(CameraConfig(source=str(tmp_path), fps=10.0), HandClock(), paced=False)
+    camera.rest(True)  # type: ignore[attr-defined]
+    assert [camera.read(1.0).seq for _ in range(4)] == [0, 2, 4, 6]
+    camera.close()
 
 
 @pytest.mark.data
@@ -153,7 +206,8 @@ def test_gifs_are_clips(data_dir: Path) -> None:
 
 
 def test_a_paced_clip_keeps_its_times_and_is_silent_before() -> None:
-    pictures = iter([(np.zeros((48, 64, 3), np.uint8), 0.0), (np.zeros((48, 64, 3), np.uint8), 0.3)])
+    black = np.zeros((48, 64, 3), np.uint8)
+    pictures = iter([(black, 0.0, 0), (black, 0.3, 1)])
     camera = Playback("clip", pictures, Fit("clip"), SystemClock(), paced=True)
     first = camera.read(1.0)
     with pytest.raises(CameraSilent):
@@ -198,10 +252,11 @@ def test_odd_stills_are_converted_turned_or_left_out_with_a_word(
     bomb[16:24] = (60_000).to_bytes(4, "big") * 2
     (tmp_path / "8_bomb.png").write_bytes(bomb)
     with caplog.at_level(logging.WARNING):
-        frames, _ = shown(tmp_path)
+        frames, end = shown(tmp_path)
     assert len(frames) == 5
     assert {frame.pixels.shape for frame in frames} == {(48, 64, 3)}
     assert int(frames[1].pixels[0, 0, 2]) == int(frames[3].pixels[0, 0, 0]) == 77
+    assert str(end) == f"{tmp_path.name}: all 5 pictures shown, 4 left out"
     left_out = [record.getMessage() for record in caplog.records]
     assert [line.split(":")[1].strip() for line in left_out] == ["5_empty.png", "6_torn.png", "7_noise.jpg",
                                                                  "8_bomb.png"]

@@ -38,6 +38,13 @@ def test_raw_yuyv_is_converted() -> None:
     assert np.array_equal(pixels, cv2.cvtColor(raw, cv2.COLOR_YUV2BGR_YUYV))
 
 
+def test_raw_yuyv_of_an_odd_width_loses_its_last_column() -> None:
+    raw = np.random.default_rng(2).integers(0, 255, (48, 65, 2), np.uint8)
+    pixels = Fit("x")(raw)
+    assert pixels.shape == (48, 64, 3)
+    assert np.array_equal(pixels, Fit("y")(np.ascontiguousarray(raw[:, :64])))
+
+
 @pytest.mark.parametrize("picture", [
     np.zeros((48, 64, 3), np.float32), np.zeros((48, 64, 5), np.uint8), np.zeros((48, 64, 3, 2), np.uint8),
     np.zeros((8, 64, 3), np.uint8), np.broadcast_to(np.uint8(0), (50_000, 50_000, 3)),

@@ -42,6 +42,18 @@ def test_pictures_are_cut_from_the_stream_and_lose_their_fourth_channel() -> Non
             camera.read(0.05)
 
 
+def test_a_resting_camera_drains_its_pipe() -> None:
+    script = "for n in 1 2 3 4 5 6 7 8; do head -c 76800 /dev/zero >&{fd}; sleep 0.06; done; sleep 30 >&{fd}"
+    with closing(piped(script)) as camera:
+        first = camera.read(20.0)
+        camera.rest(True)
+        second = camera.read(20.0)
+        assert second.mono - first.mono >= 0.19
+        assert second.seq - first.seq >= 2
+        camera.rest(False)
+        assert camera.read(20.0).seq == second.seq + 1
+
+
 def test_a_picture_in_pieces_is_put_together_over_several_reads() -> None:
     script = "head -c 50000 /dev/zero >&{fd}; sleep 0.3; head -c 26800 /dev/zero >&{fd}; sleep 30 >&{fd}"
     with closing(piped(script)) as camera:

@@ -14,7 +14,7 @@ import pytest
 from rtsp_server import Manners, RtspServer
 
 from device.camera.camera import Camera, CameraRefused, CameraSilent, ClipEnded, open_camera
-from device.camera.keeper import CameraEvent, CameraKeeper
+from device.camera.keeper import CameraEvent, CameraKeeper, Rate
 from device.camera.watch import CameraState
 from device.clock import HandClock, SystemClock
 from device.config import CameraConfig
@@ -109,8 +109,55 @@ def test_silence_is_told_within_three_seconds_and_the_camera_is_opened_again() -
 def test_a_slow_start_is_waited_for() -> None:
     slow: list[Pixels | CameraLost] = [CameraSilent("nothing")] * 40
     keeper, events, _ = kept(scripted([*slow, *live(10), ClipEnded("over")]))
-    assert [event.state for event in events] == [CameraState.LOST, CameraState.FINE, CameraState.LOST]
+    assert [event.state for event in events] == [CameraState.FINE, CameraState.LOST]
     assert keeper.reopened == 0
+
+
+def test_a_camera_that_never_yields_a_picture_is_lost_when_patience_ends() -> None:
+    silent: list[Pixels | CameraLost] = [CameraSilent("no frame within 0.2 s")] * 100
+    keeper, events, _ = kept(scripted([*silent], [*live(3), ClipEnded("over")]))
+    assert events[0].state is CameraState.LOST
+    assert events[0].mono - 1000.0 == pytest.approx(12.0, abs=0.3)
+    assert events[0].detail == "scripted: no picture within 12 s"
+    assert keeper.reopened == 1
+
+
+def test_a_camera_that_falls_silent_is_told_with_the_time_of_its_silence() -> None:
+    silent: list[Pixels | CameraLost] = [CameraSilent("no frame within 0.2 s")] * 30
+    _, events, _ = kept(scripted([*live(10), *silent], [ClipEnded("over")]))
+    assert [event.detail for event in events][:2] == ["scripted", "scripted: no picture for 2.5 s"]
+
+
+def test_a_camera_that_cannot_be_opened_has_its_configured_name() -> None:
+    def opener() -> Camera:
+        raise CameraLost("usb:0: /dev/video0 is not there")
+
+    clock = HandClock()
+    keeper = CameraKeeper(opener, Latest(), lambda event: worker.stopping.set(), clock, name="usb:0")
+    worker = Worker("test", lambda worker: None, clock)
+    keeper(worker)
+    assert (keeper.description, keeper.state, keeper.detail) == (
+        "usb:0", CameraState.LOST, "usb:0: /dev/video0 is not there")
+
+
+def test_the_camera_is_told_to_rest_and_to_wake() -> None:
+    told: list[bool] = []
+    keepers: list[CameraKeeper] = []
+
+    class Sleeper(Scripted):
+        def rest(self, is_resting: bool) -> None:
+            told.append(is_resting)
+
+        def read(self, timeout_s: float) -> Frame:
+            frame = super().read(timeout_s)
+            keepers[0].rest(5 <= frame.seq < 10)
+            return frame
+
+    clock = HandClock()
+    keepers.append(CameraKeeper(lambda: Sleeper(clock, iter([*live(20), ClipEnded("over")])), Latest(),
+                                lambda event: None, clock))
+    keepers[0](Worker("test", lambda worker: None, clock))
+    assert told == [True, False]
 
 
 def test_a_change_of_size_gives_frames_of_the_first_size(caplog: pytest.LogCaptureFixture) -> None:
@@ -140,9 +187,50 @@ def test_the_pauses_grow_and_a_steady_camera_ends_them(monkeypatch: pytest.Monke
     assert waits == [1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 1.0]
 
 
-def test_the_rate_that_is_seen_is_told_not_the_rate_that_was_asked() -> None:
-    keeper, _, _ = kept(scripted([*live(50), ClipEnded("over")]))
-    assert keeper.fps == pytest.approx(5.0)
+@pytest.mark.parametrize("gaps", [
+    [0.2] * 50, [0.01, 0.39] * 25, [0.15, 0.25, 0.2] * 17, [0.0, 0.4] * 25])
+def test_the_rate_is_frames_by_time_however_they_are_spread(gaps: list[float]) -> None:
+    rate, mono = Rate(), 0.0
+    for seq, gap in enumerate(gaps):
+        mono += gap
+        rate.add(seq, mono)
+    assert rate.per_second == pytest.approx(5.0, rel=0.15)
+
+
+def test_frames_that_a_resting_camera_left_out_count() -> None:
+    rate = Rate()
+    for number in range(20):
+        rate.add(number * 6, number * 0.2)
+    assert rate.per_second == pytest.approx(30.0)
+
+
+def test_the_rate_follows_a_change_within_its_window_and_starts_anew_with_another_camera() -> None:
+    rate = Rate()
+    for number in range(300):
+        rate.add(number, number / 30)
+    for number in range(300, 320):
+        rate.add(number, 10.0 + (number - 300) / 5)
+    assert rate.per_second == pytest.approx(5.0, rel=0.05)
+    rate.add(0, 20.0)
+    assert rate.per_second == 0.0
+
+
+def test_the_rate_that_is_seen_is_told_and_none_while_the_camera_is_lost() -> None:
+    seen: list[float] = []
+    script = iter([*live(50), CameraLost("gone")])
+
+    def opener(clock: HandClock) -> Camera:
+        seen.append(keepers[0].fps)
+        return Scripted(clock, script) if len(seen) == 1 else Scripted(clock, iter([ClipEnded("over")]))
+
+    clock = HandClock()
+    rates: list[float] = []
+    keepers = [CameraKeeper(lambda: opener(clock), Latest(), lambda event: rates.append(keepers[0].fps), clock,
+                            back_off_s=(0.0,))]
+    keepers[0](Worker("test", lambda worker: None, clock))
+    assert seen == [0.0, 0.0]
+    assert keepers[0].fps == 0.0
+    assert len(keepers[0].rate._seen) == 0
 
 
 def test_a_worker_that_is_stopped_ends_the_keeper_and_closes_the_camera() -> None:

@@ -13,7 +13,7 @@ from device.camera.camera import Camera, CameraSilent, open_camera
 from device.camera.paired import PairedCamera
 from device.clock import SystemClock
 from device.config import CameraConfig, parse_config
-from device.errors import CameraLost, ConfigError
+from device.errors import CameraLost, ConfigError, TerminalError
 from device.frame import Frame
 
 
@@ -55,11 +55,19 @@ class Pair:
     def __init__(self) -> None:
         self.first, self.second = Filmed(), Filmed()
         self.told: list[bool] = []
+        self.reasons: list[str] = []
         self.opened = 0
-        self.camera = PairedCamera(self.first, self._open, 0.02, SystemClock(), self.told.append)
+        self.trouble: TerminalError | None = None
+        self.camera = PairedCamera(self.first, self._open, 0.02, SystemClock(), self._tell)
+
+    def _tell(self, is_lost: bool, reason: str) -> None:
+        self.reasons.append(reason)
+        self.told.append(is_lost)
 
     def _open(self) -> Camera:
         self.opened += 1
+        if self.trouble is not None:
+            raise self.trouble
         return self.second
 
     def frame(self, mono: float) -> Frame:
@@ -106,6 +114,7 @@ def test_a_second_camera_that_is_lost_is_told_and_costs_the_first_nothing(pair: 
     pair.infrared(1.0, 100)
     pair.second.fail()
     within(lambda: pair.told == [True])
+    assert pair.reasons == ["filmed: unplugged"]
     assert pair.camera.is_lost
     assert pair.frame(1.0).infrared is None
 
@@ -118,6 +127,46 @@ def test_a_second_camera_that_is_back_is_told_and_used(pair: Pair, monkeypatch: 
     within(lambda: pair.told == [True, False])
     assert pair.frame(2.0).infrared is not None
     assert pair.opened == 2
+
+
+def test_a_second_camera_that_cannot_be_understood_is_lost_and_tried_again(
+        pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device.camera.paired.AGAIN_S", 0.01)
+    pair.trouble = ConfigError("camera.source: nosuch.mp4: no such file or folder")
+    pair.second.fail()
+    within(lambda: pair.opened >= 3)
+    assert pair.told == [True]
+    pair.trouble = None
+    pair.infrared(2.0, 90)
+    within(lambda: pair.told == [True, False])
+
+
+def test_an_infrared_clip_that_is_not_there_is_told(tmp_path, portrait) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "0.png"), portrait)
+    told: list[tuple[bool, str]] = []
+    config = CameraConfig(source=str(tmp_path), infrared=str(tmp_path / "nosuch.mp4"))
+    camera = open_camera(config, SystemClock(), infrared_lost=lambda is_lost, reason: told.append((is_lost, reason)))
+    try:
+        within(lambda: told)
+    finally:
+        camera.close()
+    assert told[0][0] and "nosuch.mp4" in told[0][1]
+
+
+def test_both_cameras_rest_and_the_second_after_it_was_opened_anew_too(
+        pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("device.camera.paired.AGAIN_S", 0.01)
+    rested: list[tuple[str, bool]] = []
+    pair.first.rest = lambda is_resting: rested.append(("first", is_resting))  # type: ignore[attr-defined]
+    pair.second.rest = lambda is_resting: rested.append(("second", is_resting))  # type: ignore[attr-defined]
+    pair.infrared(1.0, 100)
+    pair.camera.rest(True)
+    assert rested == [("first", True), ("second", True)]
+    pair.second.fail()
+    within(lambda: len(rested) == 3)
+    assert rested[2] == ("second", True)  # the one that was opened anew
 
 
 def test_the_first_cameras_loss_is_the_pairs(pair: Pair) -> None:

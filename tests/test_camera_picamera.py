@@ -105,6 +105,18 @@ def test_a_late_frame_is_waited_for_with_the_same_request(pi: type[Picamera2]) -
     assert pi.made[0].jobs == 1
 
 
+def test_a_resting_module_copies_five_pictures_a_second(pi: type[Picamera2]) -> None:
+    requests = [Request(999.5 + n / 30) for n in range(9)]
+    pi.answers.extend(requests)
+    camera = open_camera(CameraConfig(source="picamera"), HandClock(mono=1000.0))
+    assert camera.read(1.0).seq == 0
+    camera.rest(True)  # type: ignore[attr-defined]
+    assert camera.read(1.0).seq == 6
+    camera.rest(False)  # type: ignore[attr-defined]
+    assert camera.read(1.0).seq == 7
+    assert all(request.is_released for request in requests[:8])
+
+
 def test_a_stopped_camera_is_lost_and_closed_once(pi: type[Picamera2]) -> None:
     pi.answers.append(RuntimeError("dequeue failed"))
     camera = open_camera(CameraConfig(source="picamera"), HandClock())

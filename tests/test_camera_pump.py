@@ -25,12 +25,18 @@ class Hand:
         self.released = threading.Event()
         self.trouble: Exception | None = None
         self.picture_now: Any = np.zeros((48, 64, 3), np.uint8)
+        self.mono, self.step_s, self.decoded = 7.0, 0.0, 0
 
-    def picture(self) -> tuple[Any, float]:
+    def grab(self) -> float:
         assert self.allowed.acquire(timeout=30)
         if self.trouble is not None:
             raise self.trouble
-        return self.picture_now, 7.0
+        self.mono += self.step_s
+        return self.mono
+
+    def retrieve(self) -> Any:
+        self.decoded += 1
+        return self.picture_now
 
     def release(self) -> None:
         self.released.set()
@@ -65,6 +71,40 @@ def test_a_late_reader_gets_the_newest_frame_only() -> None:
     hand.allowed.release()
     pump.close()
     assert hand.released.is_set()
+
+
+def test_a_resting_camera_is_emptied_and_decodes_five_pictures_a_second_until_it_is_woken() -> None:
+    hand = Hand()
+    hand.step_s = 1 / 30
+    pump = pumped(hand)
+    hand.allowed.release()
+    assert next_frame(pump).seq == 0
+    pump.rest(True)
+    hand.allowed.release(5)
+    with pytest.raises(CameraSilent):
+        pump.read(0.5)
+    hand.allowed.release()
+    assert next_frame(pump).seq == 6
+    assert hand.decoded == 2
+    pump.rest(False)
+    hand.allowed.release()
+    assert next_frame(pump).seq == 7
+    hand.allowed.release()
+    pump.close()
+
+
+def test_a_torn_picture_is_passed_over() -> None:
+    hand = Hand()
+    hand.picture_now = None
+    pump = pumped(hand)
+    hand.allowed.release()
+    with pytest.raises(CameraSilent):
+        pump.read(0.3)
+    hand.picture_now = np.zeros((48, 64, 3), np.uint8)
+    hand.allowed.release()
+    assert next_frame(pump).seq == 1
+    hand.allowed.release()
+    pump.close()
 
 
 def test_a_failure_is_told_again_and_again() -> None:

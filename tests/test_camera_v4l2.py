@@ -52,7 +52,7 @@ class Driver:
 def captured(monkeypatch: pytest.MonkeyPatch, driver: Driver) -> v4l2.UsbCapture:
     monkeypatch.setattr(v4l2, "_check_device", lambda number: None)
     monkeypatch.setattr(v4l2, "open_capture", lambda number, backend: driver)
-    return v4l2.UsbCapture(0, CameraConfig(), HandClock(mono=500.0))
+    return v4l2._opened(0, CameraConfig(), HandClock(mono=500.0))
 
 
 def test_a_camera_that_is_not_there_is_said_plainly(capfd: pytest.CaptureFixture[str]) -> None:
@@ -70,16 +70,41 @@ def test_motion_jpeg_is_asked_for_before_the_size(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_kernels_time_stamp_is_used_where_it_is_of_our_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert captured(monkeypatch, Driver([True], stamp_s=499.97)).picture()[1] == 499.97
-    assert captured(monkeypatch, Driver([True], stamp_s=1.7e9)).picture()[1] == 500.0
-    assert captured(monkeypatch, Driver([True], stamp_s=0.0)).picture()[1] == 500.0
+    assert captured(monkeypatch, Driver([True], stamp_s=499.97)).grab() == 499.97
+    assert captured(monkeypatch, Driver([True], stamp_s=1.7e9)).grab() == 500.0
+    assert captured(monkeypatch, Driver([True], stamp_s=0.0)).grab() == 500.0
 
 
 def test_a_torn_picture_is_passed_over_and_an_unplugged_camera_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture = captured(monkeypatch, Driver([False, False, True] + [False] * 5))
-    assert capture.picture()[0].shape == (120, 160)
+    driver = Driver([False, False, True, True] + [False] * 5)
+    capture = captured(monkeypatch, driver)
+    capture.grab()
+    picture, driver.picture = driver.picture, np.empty((0, 0), np.uint8)
+    assert capture.retrieve() is None
+    driver.picture = picture
+    capture.grab()
+    found = capture.retrieve()
+    assert found is not None and found.shape == (120, 160)
     with pytest.raises(CameraLost, match="is it still plugged in"):
-        capture.picture()
+        capture.grab()
+
+
+def test_now_and_then_a_failure_while_the_camera_rests_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = captured(monkeypatch, Driver([False, True] * 20))
+    for _ in range(20):
+        assert capture.grab() > 0
+
+
+def test_pictures_that_are_all_torn_are_a_lost_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver([True] * 9)
+    driver.picture = np.empty((0, 0), np.uint8)
+    capture = captured(monkeypatch, driver)
+    for _ in range(4):
+        capture.grab()
+        assert capture.retrieve() is None
+    capture.grab()
+    with pytest.raises(CameraLost, match="is it still plugged in"):
+        capture.retrieve()
 
 
 @pytest.mark.real

@@ -27,15 +27,25 @@ class CameraRefused(CameraLost):
     """The camera turned our credentials down. Trying again soon can lock the account, so the keeper waits long."""
 
 
+REST_EVERY_S = 0.19
+"""A resting camera yields a picture so often: five a second, as many as the watch over its health looks at."""
+
+
 class ClipEnded(CameraLost):
-    """A video file or a folder of stills has been shown to its end, or breaks off; the message says which."""
+    """A video file or a folder of stills has been shown to its end."""
+
+
+class ClipBroken(ClipEnded):
+    """It breaks off before its end; the message says where."""
 
 
 class Camera(Protocol):
     """All frames of one camera have one size. One thread reads; any thread may ask for the description.
 
     A source without a sensor's noise (a clip, a rendering) also has `has_noise = False`: two pictures of it may
-    well be equal, so they are not taken for a frozen camera.
+    well be equal, so they are not taken for a frozen camera. A camera that can spare work while nobody is there also
+    has `rest(is_resting)`: from then on it yields a picture every REST_EVERY_S only; the `seq` of its frames counts
+    those that it left out.
     """
 
     @property
@@ -53,14 +63,14 @@ class Camera(Protocol):
 
 
 def open_camera(config: CameraConfig, clock: Clock, paced: bool = True,
-                infrared_lost: Callable[[bool], None] | None = None) -> Camera:
+                infrared_lost: Callable[[bool, str], None] | None = None) -> Camera:
     """The camera that `config.source` names, with the one that `config.infrared` names beside it.
 
     `auto` takes an attached camera; CameraLost where there is none (`attached.find_attached` tells beforehand).
     `paced=False` yields a clip as fast as it can be read, its frames stamped with the clip's own time.
     ConfigError where the source cannot be understood; the rehearsal is not a camera and is refused here.
 
-    infrared_lost  told, in another thread, when the second camera is lost and when it is back
+    infrared_lost  told, in another thread, when the second camera is lost, and why, and when it is back
     """
     first = _open(config, clock, paced)
     if config.infrared is None:
@@ -72,7 +82,7 @@ def open_camera(config: CameraConfig, clock: Clock, paced: bool = True,
                         infrared_lost or _say_nothing)
 
 
-def _say_nothing(is_lost: bool) -> None:
+def _say_nothing(is_lost: bool, reason: str) -> None:
     """For those who do not ask how the second camera fares."""
 
 

@@ -6,15 +6,17 @@ import logging
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from device.camera.camera import Camera, CameraSilent, ClipEnded
+from device.camera.camera import REST_EVERY_S, Camera, CameraSilent, ClipBroken, ClipEnded
 from device.camera.capture import open_capture
-from device.camera.fit import Fit, check_size
+from device.camera.coded_size import Size, coded_size
+from device.camera.fit import LEAST_SIDE, MOST_PIXELS, Fit, check_size
 from device.clock import Clock
 from device.config import CameraConfig
 from device.errors import CameraLost
@@ -27,8 +29,25 @@ _FPS = (0.5, 120.0)  # a file that claims a rate outside of this is not believed
 _LONGEST_GAP_S = 2.0  # nor is a longer wait between two of its pictures
 _LATEST_S = 0.5  # a reader who is later than this is not hurried to catch up
 _MOST_BYTES = 64 << 20  # of one still
+_HEAD_BYTES = 4096  # of a coded picture, in which its size stands
 
-Picture = tuple[npt.NDArray[Any], float]
+Picture = tuple[npt.NDArray[Any], float, int]
+"""Pixels, second of the clip, and place in it; places of pictures that were left out are passed over."""
+
+
+@dataclass(slots=True)
+class Rest:
+    """Whether pictures may be left out; set by the reader, read by who makes them."""
+
+    is_resting: bool = False
+    shown_s: float = float("-inf")
+
+    def leaves_out(self, position: float) -> bool:
+        """Whether the picture at that second of the clip need not be made."""
+        if self.is_resting and position - self.shown_s < REST_EVERY_S:
+            return True
+        self.shown_s = position
+        return False
 
 
 def open_file(path: Path, config: CameraConfig, clock: Clock, paced: bool = True) -> Camera:
@@ -37,8 +56,9 @@ def open_file(path: Path, config: CameraConfig, clock: Clock, paced: bool = True
     paced  pictures come at the clip's own times (stills: config.fps); else at once, their `mono` counted from
            the opening by the clip's times
     """
-    pictures = _stills(path, config.fps) if path.is_dir() else _clip(path)
-    return Playback(path.name, pictures, Fit(path.name, config.rotate), clock, paced)
+    rest = Rest()
+    pictures = _stills(path, config.fps, rest) if path.is_dir() else _clip(path, rest)
+    return Playback(path.name, pictures, Fit(path.name, config.rotate), clock, paced, rest)
 
 
 class Playback:
@@ -46,14 +66,16 @@ class Playback:
 
     has_noise = False
 
-    def __init__(self, description: str, pictures: Iterator[Picture], fit: Fit, clock: Clock, paced: bool) -> None:
+    def __init__(self, description: str, pictures: Iterator[Picture], fit: Fit, clock: Clock, paced: bool,
+                 rest: Rest | None = None) -> None:
         self.description = description
+        self._rest = rest or Rest()
         self._pictures = pictures
         self._fit = fit
         self._clock = clock
         self._paced = paced
         self._closed = threading.Event()
-        self._seq = 0
+        self._shown = 0
         self._end: CameraLost | None = None
         self._next: Picture | None = self._take()
         self._start = clock.mono()
@@ -61,12 +83,15 @@ class Playback:
     def read(self, timeout_s: float) -> Frame:
         if self._next is None:
             raise self._end or ClipEnded(f"{self.description}: ended")
-        picture, position = self._next
+        picture, position, seq = self._next
         mono = self._due(position, timeout_s) if self._paced else self._start + position
-        frame = Frame(self._seq, mono, self._fit(picture))
-        self._seq += 1
+        frame = Frame(seq, mono, self._fit(picture))
+        self._shown += 1
         self._next = self._take()
         return frame
+
+    def rest(self, is_resting: bool) -> None:
+        self._rest.is_resting = is_resting
 
     def close(self) -> None:
         self._closed.set()
@@ -78,11 +103,11 @@ class Playback:
         try:
             return next(self._pictures)
         except StopIteration:
-            self._end = ClipEnded(f"{self.description}: ended after {self._seq} frames")
+            self._end = ClipEnded(f"{self.description}: ended after {self._shown} frames")
             return None
         except CameraLost as error:
             self._end = error
-            if not isinstance(error, ClipEnded) and self._seq == 0:
+            if not isinstance(error, ClipEnded) and self._shown == 0:
                 raise
             return None
 
@@ -99,11 +124,11 @@ class Playback:
         return self._clock.mono()
 
 
-def _clip(path: Path) -> Iterator[Picture]:
+def _clip(path: Path, rest: Rest) -> Iterator[Picture]:
     import cv2
 
     _check_clip(path)
-    capture = open_capture(str(path), "CAP_FFMPEG")
+    capture, coded = open_capture(str(path), "CAP_FFMPEG"), _Coded(path)
     try:
         if not capture.isOpened():
             raise CameraLost(f"{path.name}: not a video that can be read (damaged, or of an unknown kind)")
@@ -111,24 +136,64 @@ def _clip(path: Path) -> Iterator[Picture]:
         gap = 1 / min(max(capture.get(cv2.CAP_PROP_FPS), _FPS[0]), _FPS[1])
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         count, position = 0, -gap
-        while True:
-            is_read, picture = capture.read()
-            if not is_read:
-                break
-            said = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            position = said if position < said < position + _LONGEST_GAP_S else position + gap
+        while capture.grab():
+            position = _following(position, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, gap)
+            size, place = coded.next(), count
             count += 1
-            yield picture, position
+            if rest.leaves_out(position):
+                continue
+            is_read, picture = capture.retrieve()
+            if is_read and picture is not None:
+                yield (picture if size is None else cv2.resize(picture, size)), position, place
     finally:
         capture.release()
+        coded.release()
     raise _ending(path.name, count, promised)
+
+
+def _following(position: float, said: float, gap: float) -> float:
+    """The second of the next picture: what the clip says, as far as that can be believed, else one gap later."""
+    if not position < said < position + _LONGEST_GAP_S:
+        return position + gap
+    return max(said, position + 1 / _FPS[1])
+
+
+class _Coded:
+    """The clip once more, not decoded: what size its pictures were coded in.
+
+    FFmpeg has the first size for all of them. It gives pictures in the order in which they are shown and here they
+    come in that in which they are coded, but a new size begins with a picture at which both orders agree.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import cv2
+
+        self._capture = open_capture(str(path), "CAP_FFMPEG", (cv2.CAP_PROP_FORMAT, -1))
+        self._codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
+        self._first: Size | None = None
+        self._size: Size | None = None
+
+    def next(self) -> Size | None:
+        """The next picture's size where it is not the first one's."""
+        is_read, data = self._capture.read()
+        if is_read and data is not None:
+            self._size = coded_size(self._codec, data.reshape(-1)[:_HEAD_BYTES].tobytes()) or self._size
+            self._first = self._first or self._size
+        return None if self._size == self._first or not _is_fit(self._size) else self._size
+
+    def release(self) -> None:
+        self._capture.release()
+
+
+def _is_fit(size: Size | None) -> bool:
+    return size is not None and min(size) >= LEAST_SIDE and size[0] * size[1] <= MOST_PIXELS
 
 
 def _ending(name: str, count: int, promised: float) -> CameraLost:
     if count == 0:
         return CameraLost(f"{name}: holds no picture that can be read")
     if count < 0.95 * promised < 1e7:
-        return ClipEnded(f"{name}: breaks off after {count} of {promised:.0f} frames")
+        return ClipBroken(f"{name}: breaks off after {count} of {promised:.0f} frames")
     return ClipEnded(f"{name}: ended after {count} frames")
 
 
@@ -147,19 +212,23 @@ def _check_clip(path: Path) -> None:
         check_size(path.name, int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
 
 
-def _stills(folder: Path, fps: float) -> Iterator[Picture]:
-    shown = 0
+def _stills(folder: Path, fps: float, rest: Rest) -> Iterator[Picture]:
+    shown = left_out = 0
     for path in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in STILL_SUFFIXES):
+        if rest.leaves_out(shown / fps):
+            shown += 1
+            continue
         try:
             picture = _still(path)
         except CameraLost as error:
             log.warning("left out: %s", error)
+            left_out += 1
             continue
-        yield picture, shown / fps
+        yield picture, shown / fps, shown
         shown += 1
     if shown == 0:
         raise CameraLost(f"{folder.name}: the folder holds no picture that can be read")
-    raise ClipEnded(f"{folder.name}: all {shown} pictures shown")
+    raise ClipEnded(f"{folder.name}: all {shown} pictures shown" + (f", {left_out} left out" if left_out else ""))
 
 
 def _still(path: Path) -> npt.NDArray[Any]:

@@ -64,6 +64,9 @@ def _bgr(name: str, picture: npt.NDArray[Any]) -> Pixels:
     ways = {1: cv2.COLOR_GRAY2BGR, 2: cv2.COLOR_YUV2BGR_YUYV, 4: cv2.COLOR_BGRA2BGR}
     if channels not in ways:
         raise CameraLost(f"{name}: pictures of {channels} channels cannot be used; set the camera to MJPEG or YUYV")
+    if channels == 2:
+        # Two pixels of YUYV share their colour: the last of an odd number has none of its own.
+        picture = np.ascontiguousarray(picture[:, : picture.shape[1] & ~1])
     converted: Pixels = cv2.cvtColor(picture, ways[channels])
     return converted
 

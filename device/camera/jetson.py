@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device.camera.camera import Camera, CameraSilent
+from device.camera.camera import REST_EVERY_S, Camera, CameraSilent
 from device.camera.fit import Fit
 from device.clock import Clock
 from device.config import CameraConfig
@@ -55,7 +55,8 @@ class RawPipe:
         self._size = (config.height, config.width, _CHANNELS)
         self._clock = clock
         self._fit = Fit(description, config.rotate)
-        self._seq = 0
+        self._seq = -1
+        self._is_resting, self._shown_mono = False, float("-inf")
         self._said = b""
         self._pipe, self._process = _start(description, command)
         self._chat = self._process.stderr.fileno() if self._process.stderr is not None else -1
@@ -65,18 +66,21 @@ class RawPipe:
 
     def read(self, timeout_s: float) -> Frame:
         until = self._clock.mono() + timeout_s
-        while self._have < len(self._buffer):
-            if self._process.poll() is not None and not self._is_readable(0):
-                raise CameraLost(f"{self.description}: the camera's pipeline ended: {self._last_words()}")
-            left = until - self._clock.mono()
-            if left <= 0:
-                raise CameraSilent(f"{self.description}: no frame within {timeout_s:.1f} s")
-            if self._is_readable(left):
-                self._fill()
-        frame = Frame(self._seq, self._clock.mono(), self._fit(self._picture))
-        self._seq += 1
+        while True:
+            self._read_picture(until, timeout_s)
+            self._seq += 1
+            now = self._clock.mono()
+            if not self._is_resting or now - self._shown_mono >= REST_EVERY_S:
+                break
+            self._have = 0
+        self._shown_mono = now
+        frame = Frame(self._seq, now, self._fit(self._picture))
         self._empty()
         return frame
+
+    def rest(self, is_resting: bool) -> None:
+        """While it rests most pictures are taken from the pipe and not converted."""
+        self._is_resting = is_resting
 
     def close(self) -> None:
         if self._pipe < 0:
@@ -91,6 +95,16 @@ class RawPipe:
             self._process.wait(1.0)
         if self._process.stderr is not None:
             self._process.stderr.close()
+
+    def _read_picture(self, until: float, timeout_s: float) -> None:
+        while self._have < len(self._buffer):
+            if self._process.poll() is not None and not self._is_readable(0):
+                raise CameraLost(f"{self.description}: the camera's pipeline ended: {self._last_words()}")
+            left = until - self._clock.mono()
+            if left <= 0:
+                raise CameraSilent(f"{self.description}: no frame within {timeout_s:.1f} s")
+            if self._is_readable(left):
+                self._fill()
 
     def _empty(self) -> None:
         # A new array each time: the frame before it still lives in whoever holds it.

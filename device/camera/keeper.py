@@ -6,6 +6,7 @@ Made by the app, run by a `threads.Worker`; vision takes the frames from `frames
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ BACK_OFF_S = (1.0, 2.0, 4.0, 5.0)
 """Waits between attempts; the last one repeats, so that a camera that is back is seen again within 10 s."""
 REFUSED_S = 300.0
 """After bad credentials: network cameras lock an account after 5 to 7 wrong tries; one attempt of ours makes two."""
+RATE_S = 2.0
 _STEADY_FRAMES = 30  # a camera that dies sooner is not asked again at once
 
 
@@ -38,20 +40,45 @@ class CameraEvent:
     detail: str = ""
 
 
+class Rate:
+    """Frames per second over the last RATE_S: frames divided by the time they took, so that jitter and frames that
+    come in pairs do not count for more. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self.per_second = 0.0
+        self._seen: deque[tuple[int, float]] = deque()
+
+    def add(self, seq: int, mono: float) -> None:
+        """Frame `seq` of the camera came at that second; the numbers between were taken and left out."""
+        if self._seen and seq <= self._seen[-1][0]:
+            self.clear()
+        self._seen.append((seq, mono))
+        while len(self._seen) > 2 and self._seen[1][1] <= mono - RATE_S:
+            self._seen.popleft()
+        (first, since), (last, until) = self._seen[0], self._seen[-1]
+        self.per_second = (last - first) / (until - since) if until > since else 0.0
+
+    def clear(self) -> None:
+        self._seen.clear()
+        self.per_second = 0.0
+
+
 class CameraKeeper:
     """Callable as a Worker's body. `tell` is called in the camera thread and must only enqueue.
 
     opener  makes the camera, afresh each time (another port, another address after the restart of a switch)
     frames  gets each frame; `seq` goes on over reconnections, and all frames have the size of the first
+    name    what to call a camera that has not been opened yet
     """
 
     def __init__(self, opener: Callable[[], Camera], frames: Latest[Frame], tell: Callable[[CameraEvent], None],
-                 clock: Clock, back_off_s: tuple[float, ...] = BACK_OFF_S) -> None:
-        self.description = "camera"
+                 clock: Clock, back_off_s: tuple[float, ...] = BACK_OFF_S, name: str = "camera") -> None:
+        self.description = name
         self.state = CameraState.OPENING
+        self.detail = ""
         self.has_ended = False
         self.reopened = 0
-        self.fps = 0.0
+        self.rate = Rate()
         self._opener = opener
         self._frames = frames
         self._tell = tell
@@ -60,7 +87,7 @@ class CameraKeeper:
         self._watch = CameraWatch(clock.mono())
         self._fit = Fit("camera")
         self._seq = 0
-        self._last_mono: float | None = None
+        self._is_resting = False
 
     def __call__(self, worker: Worker) -> None:
         tries = 0
@@ -78,54 +105,64 @@ class CameraKeeper:
                 tries += 1
                 self.reopened += 1
 
+    @property
+    def fps(self) -> float:
+        """Frames per second that the camera took in the last two seconds, looked at or not; 0 while it is lost."""
+        return self.rate.per_second
+
+    def rest(self, is_resting: bool) -> None:
+        """Whether nobody is there and nothing moves; any thread may say so, the camera follows at its next frame."""
+        self._is_resting = is_resting
+
     def _serve(self, worker: Worker) -> None:
         """Open the camera and pass on its frames until it is lost or the worker shall stop."""
         worker.beat()
         camera = self._opener()
         self.description = camera.description
         self._watch.has_noise = bool(getattr(camera, "has_noise", True))
+        let_rest: Callable[[bool], None] = getattr(camera, "rest", lambda is_resting: None)
+        is_resting = False
         try:
-            until = self._clock.mono() + PATIENCE_S
+            until, has_begun = self._clock.mono() + PATIENCE_S, False
             while not worker.stopping.is_set():
                 worker.beat()
-                if self._pass_on(camera, until):
-                    until = self._clock.mono() + SILENCE_S
+                if is_resting is not self._is_resting:
+                    is_resting = self._is_resting
+                    let_rest(is_resting)
+                if self._pass_on(camera, until, has_begun):
+                    until, has_begun = self._clock.mono() + SILENCE_S, True
         finally:
             camera.close()
 
-    def _pass_on(self, camera: Camera, until: float) -> bool:
+    def _pass_on(self, camera: Camera, until: float, has_begun: bool) -> bool:
         """One read; true when a frame came. CameraLost when none came until `until`."""
         try:
             frame = camera.read(READ_S)
         except CameraSilent as error:
             now = self._clock.mono()
-            self._note(self._watch.silence(now), str(error))
+            if has_begun:  # an RTSP stream may take seconds to open: until then it is opening, not lost
+                self._note(self._watch.silence(now), f"{camera.description}: no picture for {SILENCE_S:.1f} s")
             if now >= until:
-                raise CameraLost(f"{camera.description}: sends no pictures") from error
+                what = "sends no pictures any more" if has_begun else f"no picture within {PATIENCE_S:.0f} s"
+                raise CameraLost(f"{camera.description}: {what}") from error
             return False
         now = self._clock.mono()
         self._frames.put(replace(frame, seq=self._seq, pixels=self._fit(frame.pixels)))
         self._seq += 1
-        self._count(now)
+        self.rate.add(frame.seq, now)
         self._note(self._watch.see(frame, now), self.description)
         return True
 
     def _lose(self, error: TerminalError) -> None:
-        self._last_mono = None
+        self.rate.clear()
         self._note(self._watch.lost(self._clock.mono()), str(error))
 
     def _note(self, state: CameraState, detail: str) -> None:
         if state is self.state:
             return
-        self.state = state
+        self.state, self.detail = state, detail
         log.log(logging.INFO if state is CameraState.FINE else logging.WARNING, "%s: %s", state.value, detail)
         self._tell(CameraEvent(self._clock.mono(), state, detail))
-
-    def _count(self, mono: float) -> None:
-        if self._last_mono is not None and mono > self._last_mono:
-            rate = 1 / (mono - self._last_mono)
-            self.fps += (rate - self.fps) * (0.05 if self.fps else 1.0)
-        self._last_mono = mono
 
     def _pause(self, tries: int) -> float:
         return self._back_off_s[min(tries, len(self._back_off_s) - 1)]

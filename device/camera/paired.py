@@ -14,7 +14,7 @@ import cv2
 
 from device.camera.camera import Camera, CameraSilent
 from device.clock import Clock
-from device.errors import CameraLost
+from device.errors import TerminalError
 from device.frame import Frame, Pixels
 from device.threads import Worker
 
@@ -29,16 +29,18 @@ class PairedCamera:
 
     opener  makes the second camera, afresh each time
     apart_s  two pictures that lie no further apart in time belong together
-    tell     called with true when the second camera is lost, with false when it is back; in its thread
+    tell     called with true and the reason when the second camera is lost, with false when it is back; in its thread
     """
 
     def __init__(self, first: Camera, opener: Callable[[], Camera], apart_s: float, clock: Clock,
-                 tell: Callable[[bool], None]) -> None:
+                 tell: Callable[[bool, str], None]) -> None:
         self.description = first.description
         self.has_noise = getattr(first, "has_noise", True)
         self.is_lost = False
         self._first, self._opener, self._apart_s, self._clock, self._tell = first, opener, apart_s, clock, tell
         self._newest: deque[Frame] = deque(maxlen=KEPT)
+        self._second: Camera | None = None
+        self._is_resting = False
         self._worker = Worker("infrared", self._run, clock)
         self._worker.start()
 
@@ -49,6 +51,12 @@ class PairedCamera:
             return frame
         return replace(frame, infrared=_grey(other.pixels))
 
+    def rest(self, is_resting: bool) -> None:
+        """Both cameras rest, as far as they can."""
+        self._is_resting = is_resting
+        for camera in (self._first, self._second):
+            _let_rest(camera, is_resting)
+
     def close(self) -> None:
         self._worker.stop(2.0)
         self._first.close()
@@ -56,18 +64,20 @@ class PairedCamera:
     def _run(self, worker: Worker) -> None:
         while not worker.stopping.is_set():
             try:
-                camera = self._opener()
-            except CameraLost:
-                self._change(True)
+                self._serve(worker)
+            except TerminalError as error:
+                self._change(True, str(error))
                 worker.stopping.wait(AGAIN_S)
-                continue
-            try:
-                self._watch(camera, worker)
-            except CameraLost:
-                self._change(True)
-                worker.stopping.wait(AGAIN_S)
-            finally:
-                camera.close()
+
+    def _serve(self, worker: Worker) -> None:
+        """Open the second camera and keep its pictures until it is lost or the worker shall stop."""
+        camera = self._second = self._opener()
+        try:
+            _let_rest(camera, self._is_resting)
+            self._watch(camera, worker)
+        finally:
+            self._second = None
+            camera.close()
 
     def _watch(self, camera: Camera, worker: Worker) -> None:
         seen_mono = self._clock.mono()
@@ -77,17 +87,23 @@ class PairedCamera:
                 self._newest.append(camera.read(READ_S))
             except CameraSilent:
                 if self._clock.mono() - seen_mono > SILENT_S:
-                    self._change(True)
+                    self._change(True, f"{camera.description}: no picture for {SILENT_S:.0f} s")
                 continue
             seen_mono = self._clock.mono()
-            self._change(False)
+            self._change(False, "")
 
-    def _change(self, is_lost: bool) -> None:
+    def _change(self, is_lost: bool, reason: str) -> None:
         if is_lost:
             self._newest.clear()
         if is_lost is not self.is_lost:
             self.is_lost = is_lost
-            self._tell(is_lost)
+            self._tell(is_lost, reason)
+
+
+def _let_rest(camera: Camera | None, is_resting: bool) -> None:
+    rest = getattr(camera, "rest", None)
+    if rest is not None:
+        rest(is_resting)
 
 
 def _grey(pixels: Pixels) -> Pixels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent import futures
 from typing import Any
 
-from device.camera.camera import Camera, CameraSilent
+from device.camera.camera import REST_EVERY_S, Camera, CameraSilent
 from device.camera.fit import Fit
 from device.clock import Clock
 from device.config import CameraConfig
@@ -44,7 +44,8 @@ class PiCamera:
         self._device = device
         self._clock = clock
         self._fit = Fit(description, config.rotate)
-        self._seq = 0
+        self._seq = -1
+        self._is_resting, self._shown_mono = False, float("-inf")
         self._job: Any = None
         self._is_open = True
         try:
@@ -60,17 +61,21 @@ class PiCamera:
     def read(self, timeout_s: float) -> Frame:
         if not self._is_open:
             raise CameraLost(f"{self.description}: closed")
-        # A job that was late stays: asking again would pile up requests inside picamera2.
-        self._job = self._job or self._device.capture_request(wait=False)
-        try:
-            request = self._device.wait(self._job, timeout=timeout_s)
-        except futures.TimeoutError:
-            raise CameraSilent(f"{self.description}: no frame within {timeout_s:.1f} s") from None
-        except (RuntimeError, OSError):
-            self._job = None
-            raise CameraLost(f"{self.description}: the camera stopped; check its ribbon") from None
-        self._job = None
-        return self._frame(request)
+        until = self._clock.mono() + timeout_s
+        while True:
+            request = self._request(max(until - self._clock.mono(), 0.0), timeout_s)
+            now = self._clock.mono()
+            taken = request.get_metadata().get("SensorTimestamp", 0) / 1e9
+            mono = taken if now - _OLDEST_S < taken <= now else now
+            self._seq += 1
+            if not self._is_resting or mono - self._shown_mono >= REST_EVERY_S:
+                self._shown_mono = mono
+                return self._frame(request, mono)
+            request.release()
+
+    def rest(self, is_resting: bool) -> None:
+        """While it rests most pictures go back to libcamera without being copied."""
+        self._is_resting = is_resting
 
     def close(self) -> None:
         if not self._is_open:
@@ -80,12 +85,21 @@ class PiCamera:
         self._device.stop()
         self._device.close()
 
-    def _frame(self, request: Any) -> Frame:
-        now = self._clock.mono()
+    def _request(self, left_s: float, timeout_s: float) -> Any:
+        # A job that was late stays: asking again would pile up requests inside picamera2.
+        self._job = self._job or self._device.capture_request(wait=False)
         try:
-            pixels = self._fit(request.make_array("main"))
-            taken = request.get_metadata().get("SensorTimestamp", 0) / 1e9
+            request = self._device.wait(self._job, timeout=left_s)
+        except futures.TimeoutError:
+            raise CameraSilent(f"{self.description}: no frame within {timeout_s:.1f} s") from None
+        except (RuntimeError, OSError):
+            self._job = None
+            raise CameraLost(f"{self.description}: the camera stopped; check its ribbon") from None
+        self._job = None
+        return request
+
+    def _frame(self, request: Any, mono: float) -> Frame:
+        try:
+            return Frame(self._seq, mono, self._fit(request.make_array("main")))
         finally:
             request.release()
-        self._seq += 1
-        return Frame(self._seq - 1, taken if now - _OLDEST_S < taken <= now else now, pixels)

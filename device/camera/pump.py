@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from device.camera.camera import CameraSilent
+from device.camera.camera import REST_EVERY_S, CameraSilent
 from device.camera.fit import Fit
 from device.clock import Clock
 from device.errors import CameraLost
@@ -26,8 +26,13 @@ _held: dict[str, Worker] = {}
 class Capture(Protocol):
     """A native source; used by one thread."""
 
-    def picture(self) -> tuple[npt.NDArray[Any], float]:
-        """The next picture and its monotonic second; blocks; CameraLost when there will be none."""
+    def grab(self) -> float:
+        """Go on to the next picture and give the monotonic second at which it was taken; blocks; CameraLost when
+        there will be none."""
+        ...
+
+    def retrieve(self) -> npt.NDArray[Any] | None:
+        """That picture, decoded; None where it is torn, CameraLost where too many are."""
         ...
 
     def release(self) -> None: ...
@@ -47,6 +52,7 @@ class Pump:
         self._fit = fit
         self._newest: Latest[Frame | CameraLost] = Latest()
         self._failure: CameraLost | None = None
+        self._is_resting = False
         self._worker = Worker("camera-pump", self._run, clock)
         self._worker.start()
 
@@ -61,6 +67,10 @@ class Pump:
         if not self._worker.is_alive():
             raise CameraLost(f"{self.description}: reading it has failed; the log says why")
         raise CameraSilent(f"{self.description}: no frame within {timeout_s:.1f} s")
+
+    def rest(self, is_resting: bool) -> None:
+        """While it rests most pictures are taken from the driver and not decoded, which is most of the work."""
+        self._is_resting = is_resting
 
     def close(self) -> None:
         self._worker.stop(1.0)
@@ -81,8 +91,13 @@ class Pump:
             capture.release()
 
     def _turn(self, capture: Capture, worker: Worker) -> None:
-        seq = 0
+        seq, shown_mono = -1, float("-inf")
         while not worker.stopping.is_set():
-            picture, mono = capture.picture()
-            self._newest.put(Frame(seq, mono, self._fit(picture)))
+            mono = capture.grab()
             seq += 1
+            if self._is_resting and mono - shown_mono < REST_EVERY_S:
+                continue
+            picture = capture.retrieve()
+            if picture is not None:
+                shown_mono = mono
+                self._newest.put(Frame(seq, mono, self._fit(picture)))

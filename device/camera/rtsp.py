@@ -47,11 +47,13 @@ class RtspCapture:
         check_size(self._name, self._capture.get(cv2.CAP_PROP_FRAME_WIDTH),
                    self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
-    def picture(self) -> tuple[Any, float]:
-        is_read, picture = self._capture.read()
-        if not is_read or picture is None:
+    def grab(self) -> float:
+        if not self._capture.grab():
             raise CameraLost(f"{self._name}: the stream ended or fell silent")
-        return picture, self._clock.mono()
+        return self._clock.mono()
+
+    def retrieve(self) -> Any:
+        return self._capture.retrieve()[1]
 
     def release(self) -> None:
         self._capture.release()

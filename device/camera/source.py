@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from device.camera.rtsp_address import RtspAddress, parse_address
+from device.config import CameraConfig
 from device.errors import ConfigError
 
 _NUMBERED = re.compile(r"(usb|jetson|picamera):([0-9]{1,2})\Z")
@@ -35,6 +36,30 @@ class Source:
     number: int = 0
     path: Path = Path()
     address: RtspAddress = _NOWHERE
+
+
+def check_sources(config: CameraConfig) -> None:
+    """ConfigError, naming the key, where a camera cannot be understood or its file is not there; opens nothing."""
+    if config.source != "auto":
+        parse_source(config.source)
+    if config.infrared is None:
+        return
+    try:
+        if parse_source(config.infrared).kind is Kind.REHEARSAL:
+            raise ConfigError("camera.source \"rehearsal\" is a rendering; name a near-infrared camera")
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("camera.source", "camera.infrared")) from None
+
+
+def shown_source(text: str) -> str:
+    """A source fit for people and logs: of a network camera neither name nor password."""
+    if not _SCHEME.match(text) or _NUMBERED.match(text):
+        return text
+    try:
+        source = parse_source(text)
+    except ConfigError:
+        return f"{text.partition(':')[0]}:..."
+    return source.address.shown if source.kind is Kind.RTSP else text
 
 
 def parse_source(text: str) -> Source:

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from device.camera.camera import Camera
 from device.camera.capture import open_capture
 from device.camera.fit import Fit
@@ -29,35 +31,54 @@ _OLDEST_S = 1.0  # a kernel time stamp further back than this is of another cloc
 def open_usb(number: int, config: CameraConfig, clock: Clock) -> Camera:
     """Camera /dev/video`number`; whether it can be opened shows at the first read."""
     name = f"usb:{number}"
-    return Pump(name, lambda: UsbCapture(number, config, clock), Fit(name, config.rotate), clock)
+    return Pump(name, lambda: _opened(number, config, clock), Fit(name, config.rotate), clock)
 
 
 class UsbCapture:
-    """/dev/videoN while it is open."""
+    """/dev/videoN while it is open.
 
-    def __init__(self, number: int, config: CameraConfig, clock: Clock) -> None:
-        self._name = f"usb:{number}"
-        self._clock = clock
-        _check_device(number)
-        self._capture = open_capture(number, "CAP_V4L2")
-        if not self._capture.isOpened():
-            raise CameraLost(f"{self._name}: another program uses it, or it gives no format that can be read; "
-                             f"see fuser /dev/video{number} and v4l2-ctl -d {number} --list-formats")
-        _ask(self._capture, self._name, config)
+    capture  what reads it, as OpenCV's VideoCapture does
+    """
 
-    def picture(self) -> tuple[Any, float]:
+    def __init__(self, name: str, capture: Any, clock: Clock) -> None:
+        self._name, self._capture, self._clock = name, capture, clock
+        self._torn = 0
+
+    def grab(self) -> float:
         import cv2
 
-        for _ in range(_FAILURES):
-            if self._capture.grab():
-                now, kernel = self._clock.mono(), self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                is_taken, picture = self._capture.retrieve()
-                if is_taken and picture is not None and picture.size:
-                    return picture, kernel if now - _OLDEST_S < kernel <= now else now
-        raise CameraLost(f"{self._name}: yields no pictures any more; is it still plugged in?")
+        if not any(self._capture.grab() for _ in range(_FAILURES)):
+            raise self._lost()
+        now, kernel = self._clock.mono(), self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return kernel if now - _OLDEST_S < kernel <= now else now
+
+    def retrieve(self) -> npt.NDArray[Any] | None:
+        is_taken, picture = self._capture.retrieve()
+        if not is_taken or picture is None or not picture.size:
+            self._torn += 1
+            if self._torn >= _FAILURES:
+                raise self._lost()
+            return None
+        self._torn = 0
+        found: npt.NDArray[Any] = picture
+        return found
 
     def release(self) -> None:
         self._capture.release()
+
+    def _lost(self) -> CameraLost:
+        return CameraLost(f"{self._name}: yields no pictures any more; is it still plugged in?")
+
+
+def _opened(number: int, config: CameraConfig, clock: Clock) -> UsbCapture:
+    name = f"usb:{number}"
+    _check_device(number)
+    capture = open_capture(number, "CAP_V4L2")
+    if not capture.isOpened():
+        raise CameraLost(f"{name}: another program uses it, or it gives no format that can be read; "
+                         f"see fuser /dev/video{number} and v4l2-ctl -d {number} --list-formats")
+    _ask(capture, name, config)
+    return UsbCapture(name, capture, clock)
 
 
 def _check_device(number: int) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from device.errors import UsageError
+from device.errors import ModelMismatch, UsageError
 from device.evaluate.allpairs import Vectors, count
-from device.evaluate.calibrate import calibrate, least_fmr, with_population, write_population
+from device.evaluate.calibrate import calibrate, check_target, least_fmr, with_population, write_population
 from device.evaluate.metrics import fmr_at, tmr_at
 from device.face.card import OperatingPoint, Population, read_card
 from device.face.threshold import threshold_for
@@ -22,7 +22,7 @@ def some_people(people=80, pictures=4, seed=3):
 
 def population(name="site", score=0.5):
     return Population(name, "pictures", "command", 10, 100_000,
-                      (OperatingPoint(1e-2, score, 0.9), OperatingPoint(1e-3, score + 0.1)))
+                      (OperatingPoint(1e-2, score, 0.9, (0.8, 0.95)), OperatingPoint(1e-3, score + 0.1)))
 
 
 def test_a_point_errs_no_more_often_than_it_says():
@@ -35,6 +35,7 @@ def test_a_point_errs_no_more_often_than_it_says():
         assert fmr_at(scores, point.score) <= point.fmr
         assert point.tmr == pytest.approx(tmr_at(scores, point.score), abs=1e-4)
         assert point.fmr * scores.impostor_total >= 9.99
+        assert point.tmr_95[0] <= point.tmr <= point.tmr_95[1]
     assert [point.fmr for point in found.points] == sorted((point.fmr for point in found.points), reverse=True)
     assert [point.score for point in found.points] == sorted(point.score for point in found.points)
 
@@ -57,8 +58,21 @@ def test_pictures_without_a_face_take_no_part():
 def test_too_few_people_are_refused():
     with pytest.raises(UsageError, match="too few"):
         calibrate(some_people(3, 1), "site", "", "")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_set_without_a_name_is_refused_before_anything_is_measured(pack, name):
     with pytest.raises(UsageError, match="name the set"):
-        calibrate(some_people(), " ", "", "")
+        check_target(pack.folder / "card.toml", name)
+
+
+def test_a_card_that_is_none_is_refused_before_anything_is_measured(pack, tmp_path):
+    check_target(pack.folder / "card.toml", "staff")
+    with pytest.raises(UsageError, match="no such card"):
+        check_target(tmp_path / "card.toml", "staff")
+    (tmp_path / "card.toml").write_text("no = card = at all")
+    with pytest.raises(ModelMismatch, match="not a model card"):
+        check_target(tmp_path / "card.toml", "staff")
 
 
 def test_the_least_rate_is_rounded_upwards():
@@ -90,8 +104,8 @@ def test_comments_and_spacing_of_a_card_stay():
             "fmr = 1.0\nscore = 0.0\n\n[[file]]\nrole = \"mesh\"\n")
     fresh = with_population(text, population())
     assert fresh.startswith("# a card\nname = 'x'   # its name\n\n[[file]]\nrole = \"mesh\"\n\n[[population]]\n")
-    assert parse(fresh, "card")["population"][0]["point"] == [{"fmr": 0.01, "score": 0.5, "tmr": 0.9},
-                                                              {"fmr": 0.001, "score": 0.6}]
+    assert parse(fresh, "card")["population"][0]["point"] == [
+        {"fmr": 0.01, "score": 0.5, "tmr": 0.9, "tmr_95": [0.8, 0.95]}, {"fmr": 0.001, "score": 0.6}]
 
 
 def test_a_file_that_is_no_card_is_one_line(tmp_path):

@@ -37,6 +37,7 @@ def test_no_error_at_all_still_has_an_interval():
     assert (low, high) == pytest.approx(wilson(0, 6))
     assert share_interval(np.zeros(0, bool), np.zeros(0, np.int64)) is None
     assert ratio_interval(np.zeros(3), np.zeros(3), np.arange(3)) is None
+    assert ratio_interval(np.full(3, 2.0), np.ones(3), np.arange(3)) == (2.0, 2.0)
 
 
 def people_of_vectors(people=60, pictures=6, spread=0.9, seed=5):
@@ -57,6 +58,38 @@ def test_intervals_hold_the_rates_that_were_measured():
     for fmr, interval in zip((1e-2, 1e-3), found.tmr, strict=False):
         assert interval[0] < tmr_at_fmr(scores, fmr) < interval[1]
     assert found.tmr[2] is None
+
+
+@pytest.mark.parametrize("people", [2, 3, 4])
+def test_a_draw_without_two_people_does_not_void_the_others(people):
+    vectors = people_of_vectors(people, 30, spread=1.5)
+    found = verification_intervals(comparisons(vectors, count(vectors)), [1e-1], [0.5])
+    assert found.eer[0] < eer(count(vectors)) < found.eer[1]
+    assert found.tmr[0] is not None
+    assert None not in found.fixed[0]
+
+
+def test_one_person_alone_has_no_interval():
+    vectors = people_of_vectors(1, 10)
+    found = verification_intervals(comparisons(vectors, count(vectors)), [1e-1], [0.5])
+    assert (found.eer, found.tmr, found.of_made, found.fixed) == (None, (None,), (None,), ((None, None),))
+
+
+def test_rates_at_a_threshold_have_the_intervals_of_their_definition():
+    vectors = people_of_vectors()
+    made = comparisons(vectors, count(vectors))
+    (fmr_95, tmr_95), = verification_intervals(made, [], [0.6]).fixed
+    assert fmr_95[0] < np.mean(made.impostor >= 0.6) < fmr_95[1]
+    assert tmr_95[0] < np.mean(made.genuine >= 0.6) < tmr_95[1]
+    assert tmr_95 == pytest.approx(share_interval(made.genuine >= 0.6, made.genuine_person), abs=1e-9)
+
+
+def test_of_the_comparisons_made_more_match_than_of_all():
+    vectors = people_of_vectors(40, 6)
+    vectors.is_acquired[::7] = False
+    found = verification_intervals(comparisons(vectors, count(vectors)), [1e-1])
+    assert found.of_made[0][0] > found.tmr[0][0]
+    assert found.of_made[0][1] > found.tmr[0][1]
 
 
 def test_the_interval_covers_the_rate_of_other_people():

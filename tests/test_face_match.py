@@ -1,4 +1,5 @@
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -54,13 +55,15 @@ def galleries(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(galleries(), st.integers(1, 12), st.floats(-1, 1))
-def test_every_search_agrees_with_brute_force(made, limit, least):
-    gallery, probe = made
+@given(galleries(), st.integers(1, 12), st.floats(-1, 1), st.sampled_from([0, match.FEW]))
+def test_every_search_agrees_with_brute_force(made, limit, least, few):
+    with mock.patch.object(match, "FEW", few):
+        agrees_with_brute_force(*made, limit, least)
+
+
+def agrees_with_brute_force(gallery, probe, limit, least):
     best = brute_force(gallery, probe)
     for kernel in KERNELS:
-        if kernel.name == "numba" and gallery.dimensions != 8:
-            continue  # half a second of compiling for each other size
         assert agrees(present(match.identify(gallery, probe, kernel)), best, 2)
         assert agrees(match.search(gallery, probe, limit, kernel=kernel), best, limit)
         above = {person: score for person, score in best.items() if score >= least}

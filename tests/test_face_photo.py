@@ -12,7 +12,7 @@ import pytest
 from face_scenes import Pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from device.errors import PictureRefused
 from device.face.photo import LONGEST_SIDE, MOST_BYTES, decode_photo, read_photo
@@ -135,6 +135,15 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     for size in ((60_000, 60_000), (12_001, 1), (10_000, 9_000), (2**31 - 1, 2**31 - 1)):
         with pytest.raises(PictureRefused, match="pixels"):
             decode_photo(bomb(*size), "a")
+
+
+def test_a_sound_picture_with_far_too_long_a_text_is_not_called_damaged() -> None:
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("comment", "x" * 80_000_000, zip=True)
+    data = saved(Image.fromarray(RED_LEFT), "PNG", pnginfo=notes)
+    assert len(data) < 1_000_000
+    with pytest.raises(PictureRefused, match="^a: too much text beside the picture; save it without metadata$"):
+        decode_photo(data, "a")
 
 
 def test_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:

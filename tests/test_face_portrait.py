@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from face_scenes import Pixels, head, pasted, room
 from device.errors import EnrolmentRefused
 from device.face.card import Card
 from device.face.models import Models
-from device.face.portrait import Examiner
+from device.face.portrait import Examiner, explain
 from device.face.quality import DOOR, ENROLMENT
 
 
@@ -61,6 +63,12 @@ def test_a_poor_picture_is_refused_with_the_reason(examiner: Examiner, portrait:
         examiner.one(spoil(portrait), "poor.png")  # type: ignore[operator]
     assert "\n" not in str(refusal.value)
     assert str(refusal.value).startswith("poor.png: ")
+
+
+def test_a_face_of_which_a_little_is_missing_is_not_said_to_be_whole(examiner: Examiner, portrait: Pixels) -> None:
+    whole = examiner.survey(portrait)[0].quality
+    cut = replace(whole, completeness=467 / 468, reasons=("cut_off",))
+    assert explain(cut, ENROLMENT).startswith("only 99% of the face")
 
 
 def test_every_face_is_examined_the_largest_first(examiner: Examiner, portrait: Pixels) -> None:

@@ -62,6 +62,7 @@ def test_no_rate_is_stated_that_was_not_measured(card, fpir, size, site):
     assume(has_points(card))
     threshold = threshold_for(card, fpir, size, site)
     assert threshold.fmr >= min(10 / each.impostor_comparisons for each in card) * (1 - 1e-9)
+    assert threshold.fmr == max(rate.fmr for rate in threshold.rates)
     assert threshold.stated_fpir == pytest.approx(min(threshold.fmr * max(size, 1), 1))
     assert threshold.is_budget_met == (threshold.stated_fpir <= fpir * (1 + 1e-9))
     assert "\n" not in threshold.why
@@ -110,13 +111,23 @@ def test_points_below_ten_events_are_not_used():
     assert threshold_for([few], 1e-4, 1).score == 0.45
 
 
-def test_the_strictest_population_decides_and_the_best_measured_one_states():
-    threshold = threshold_for([SMALL, WIDE], 1e-3, 20)
+def test_the_strictest_population_decides_and_the_least_reaching_one_states():
+    threshold = threshold_for([WIDE, SMALL], 1e-3, 20)
     assert threshold.score == 0.58
-    assert threshold.fmr < 5e-5
+    assert threshold.fmr == pytest.approx(1e-3)
+    assert threshold.stated_fpir == pytest.approx(0.02)
+    assert not threshold.is_budget_met
+    assert "small supports no less than 0.02" in threshold.why
+    assert "wide supports it" in threshold.why
+    assert {rate.population: rate.fpir for rate in threshold.rates}["wide"] < 1e-3
+
+
+def test_a_budget_is_met_only_where_every_population_supports_it():
+    threshold = threshold_for([WIDE, SMALL], 1e-2, 2)
     assert threshold.is_budget_met
-    assert {rate.population: rate.fpir for rate in threshold.rates}["small"] == pytest.approx(0.02)
-    assert "small supports no more than 0.02" in threshold.why
+    assert threshold.stated_fpir == max(rate.fpir for rate in threshold.rates)
+    assert "met with a gallery of 2 on wide, small" in threshold.why
+    assert threshold_for([WIDE, SMALL], 1e-2, 10_000).stated_fpir == 1.0
 
 
 def test_a_sites_own_people_raise_the_threshold():

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from device.commands.console import say, say_json
-from device.evaluate.bench import FULL, QUICK, SECTIONS, bench, table
+from device.evaluate.bench import FULL, QUICK, SECTIONS, bench, remarks, table
 from device.packs import library
 
 
@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure and print; 0 whatever the figures are."""
     only = tuple(arguments.only) or SECTIONS
     figures = bench(library.open_pack(arguments.pack), QUICK if arguments.quick else FULL, only, _tell)
+    for remark in remarks(figures):
+        sys.stderr.write(f"doorctl: {remark}\n")
     if arguments.json:
         say_json(figures)
         return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from device.camera.source import check_sources, shown_source
 from device.commands.console import say, say_json
-from device.config import DEFAULT_PATH, known_keys, read_config
+from device.config import DEFAULT_PATH, Config, known_keys, read_config
 
 
 def add_parser(commands: Any) -> None:
@@ -29,12 +30,21 @@ def run(arguments: argparse.Namespace) -> int:
         say(keys_table())
         return 0
     config = read_config(arguments.file)
+    check_sources(config.camera)
+    shown = _shown(config)
     if arguments.json:
-        say_json(asdict(config))
+        say_json(asdict(shown))
     else:
-        say(f"{arguments.file}: good: {config.door.lock} on pin {config.pins.lock}, camera {config.camera.source}, "
+        say(f"{arguments.file}: good: {config.door.lock} on pin {config.pins.lock}, camera {shown.camera.source}, "
             f"pack {config.face.pack}, {config.face.fpir:g} of strangers' tries may pass")
     return 0
+
+
+def _shown(config: Config) -> Config:
+    """The configuration without the passwords that camera addresses may hold."""
+    camera = config.camera
+    infrared = None if camera.infrared is None else shown_source(camera.infrared)
+    return replace(config, camera=replace(camera, source=shown_source(camera.source), infrared=infrared))
 
 
 def keys_table() -> str:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import secrets
-from datetime import timedelta
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from device.camera.camera import ClipEnded
+from device.camera.camera import Camera, ClipBroken, ClipEnded
 from device.camera.files import open_file
 from device.clock import HandClock, SystemClock
 from device.commands.console import Progress, say, say_json
 from device.commands.opened import add_config_option, configuration, gallery_reader, load_enrolled, pack
+from device.config import Config
 from device.door.claim import claim_from
 from device.door.decision import Memory, Now
 from device.door.policy import decide
 from device.errors import TerminalError
+from device.face.card import Card
 from device.face.models import Models
 from device.face.pad.fusion import open_panel
 from device.face.pipeline import Pipeline
+from device.frame import Frame
 from device.roster import rules_of
 from device.sighting import Demand, Level
 from device.store.policy_records import read_policy
@@ -42,6 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     card = pack(config)
     start = SystemClock().now()
     clock = HandClock(start, 0.0)
+    with _remarks():
+        return _replayed(arguments, config, card, start, clock)
+
+
+def _replayed(arguments: argparse.Namespace, config: Config, card: Card, start: datetime, clock: HandClock) -> int:
     camera = open_file(arguments.clip, config.camera, clock, paced=False)
     level = Level(config.face.liveness)
     panel = None if level is Level.NONE else open_panel(card, secrets.randbelow, config.face.liveness_threshold)
@@ -74,15 +86,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _frames(camera: Any) -> Any:
-    """The clip's frames; where it breaks off the rest is missing, which the caller's line says."""
+def _frames(camera: Camera) -> Iterator[Frame]:
+    """The clip's frames; where it breaks off before its end that is told."""
     try:
         while True:
             yield camera.read(1.0)
-    except ClipEnded:
-        return
+    except ClipEnded as error:
+        if isinstance(error, ClipBroken):
+            sys.stderr.write(f"doorctl: {error}\n")
     finally:
         camera.close()
+
+
+@contextmanager
+def _remarks() -> Iterator[None]:
+    """What the camera's modules remark on (stills that cannot be read, a size that changes) goes to stderr, whatever
+    is logged otherwise."""
+    logger, handler = logging.getLogger("device.camera"), _Remarks(logging.WARNING)
+    level, logger.propagate = logger.level, False
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = True
+
+
+class _Remarks(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"doorctl: {record.getMessage()}\n")
 
 
 def _tell(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from device.errors import StoreError, UsageError
 from device.evaluate import allpairs
 from device.evaluate.allpairs import Vectors
-from device.evaluate.intervals import upper_thresholds
+from device.evaluate.intervals import Interval, upper_thresholds, verification_intervals
 from device.evaluate.metrics import LEAST_ERRORS, is_stated, threshold_at, tmr_at
 from device.face.card import OperatingPoint, Population
 from device.packs.cardfile import dump, parse
@@ -24,29 +24,44 @@ FMRS = tuple(float(f"{mantissa}e-{power}") for power in range(1, 9) for mantissa
 _HEADER = re.compile(r"^\s*\[\[?\s*([^\[\]#]+?)\s*\]\]?\s*(#.*)?$")
 
 
+def check_target(path: Path, name: str) -> None:
+    """UsageError where operating points of that name could not be written into that card, before any work is done."""
+    if not name.strip() or not name.isprintable():
+        raise UsageError("--population: name the set of people, for example lfw-dev")
+    parse(_read(path), str(path))
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path}: its folder may not be written; name another card with --card")
+
+
+def of_acquired(vectors: Vectors) -> Vectors:
+    """Those pictures alone that gave a face."""
+    kept = vectors.is_acquired
+    return Vectors(vectors.template[kept], vectors.probe[kept], kept[kept], vectors.person[kept], vectors.people)
+
+
 def calibrate(vectors: Vectors, name: str, data: str, command: str, least: float = 0.0) -> Population:
     """The population's operating points, from every two pictures that gave a face; none of a lower FMR than `least`.
 
     Where a list has people under two names, those pairs are the only errors left at very low rates.
     """
-    if not name.strip():
-        raise UsageError("--population: name the set of people, for example lfw-dev")
-    kept = vectors.is_acquired
-    acquired = Vectors(vectors.template[kept], vectors.probe[kept], kept[kept], vectors.person[kept], vectors.people)
+    acquired = of_acquired(vectors)
     scores = allpairs.count(acquired)
     total = scores.impostor_total
     wanted = [fmr for fmr in (*FMRS, least_fmr(total)) if is_stated(fmr, total) and fmr >= least]
     if not wanted or not scores.genuine_total:
         raise UsageError(f"{scores.genuine_total} genuine and {total} impostor comparisons are too few: show at "
                          "least 15 people with two pictures each")
-    uppers = upper_thresholds(allpairs.comparisons(acquired, scores), wanted)
-    points, highest = list[OperatingPoint](), -1.0
-    for fmr, upper in sorted(zip(wanted, uppers, strict=True), reverse=True):
+    comparisons = allpairs.comparisons(acquired, scores)
+    places, highest = list[tuple[float, float]](), -1.0
+    for fmr, upper in sorted(zip(wanted, upper_thresholds(comparisons, wanted), strict=True), reverse=True):
         # Upwards to four places, and never below the threshold of a more frequent error.
         score = max(upper if upper is not None else -1.0, threshold_at(scores, fmr) or -1.0, highest)
         highest = min(math.ceil(score * 1e4) / 1e4, 1.0)
-        points.append(OperatingPoint(fmr, highest, round(tmr_at(scores, highest) or 0.0, 4)))
-    return Population(name, data, command, scores.genuine_total, total, tuple(points))
+        places.append((fmr, highest))
+    spans = verification_intervals(comparisons, (), [score for _, score in places]).fixed
+    points = tuple(OperatingPoint(fmr, score, round(tmr_at(scores, score) or 0.0, 4), _rounded(span))
+                   for (fmr, score), (_, span) in zip(places, spans, strict=True))
+    return Population(name, data, command, scores.genuine_total, total, points)
 
 
 def least_fmr(impostors: int) -> float:
@@ -60,10 +75,7 @@ def least_fmr(impostors: int) -> float:
 
 def write_population(path: Path, population: Population) -> None:
     """Put the population into the card at `path`, in place of the one of that name; the rest stays as it is."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UsageError(f"{path}: no such card; name the card.toml of a built pack") from None
+    text = _read(path)
     before = parse(text, str(path))
     fresh = with_population(text, population)
     after = parse(fresh, str(path))
@@ -77,6 +89,13 @@ def write_population(path: Path, population: Population) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"{path}: no such card; name the card.toml of a built pack") from None
 
 
 def with_population(text: str, population: Population) -> str:
@@ -112,6 +131,11 @@ def _written(population: Population) -> str:
     return dump({"population": [table]})
 
 
-def _point(point: OperatingPoint) -> dict[str, float]:
-    values = {"fmr": point.fmr, "score": point.score, "tmr": point.tmr}
+def _point(point: OperatingPoint) -> dict[str, float | list[float]]:
+    values = {"fmr": point.fmr, "score": point.score, "tmr": point.tmr,
+              "tmr_95": None if point.tmr_95 is None else list(point.tmr_95)}
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _rounded(span: Interval | None) -> Interval | None:
+    return None if span is None else (round(span[0], 4), round(span[1], 4))

@@ -132,6 +132,11 @@ def read_people(path: Path, root: Path, remarks: Remarks, *, person_column: str 
     return _some(rows, path, "picture")
 
 
+def persons_of(path: Path) -> frozenset[str]:
+    """Everybody whom a list of people names, whether their pictures are there or not."""
+    return frozenset(row["person"] for _, row in _rows(path, ("image", "person"), (), Remarks()) if row["person"])
+
+
 def read_presentations(path: Path, root: Path, remarks: Remarks) -> list[Presentation]:
     """Rows of `image,label` and perhaps `subject`; each picture, clip or folder of pictures once."""
     rows, seen = [], set[str]()

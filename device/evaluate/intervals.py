@@ -3,8 +3,8 @@
 Comparisons that share a person are not independent: sixty pictures of one face give 1 770 genuine comparisons and
 still one face. So the people are drawn again with replacement, and every comparison counts as often as its people
 were drawn (the subset bootstrap of Bolle, Ratha and Pankanti, 2004); the threshold of a wanted FMR is found anew in
-every round. Where all rounds agree, because there was no error or nothing but errors, the Wilson interval
-of as many trials as there were people is given instead of one of width 0.
+every round. Where all rounds agree, because there was no error or nothing but errors, or because there are but two
+people, the Wilson interval of as many trials as there were people is given instead of one of width 0.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from device.evaluate.metrics import Doubles, Scores
+from device.evaluate.metrics import NOT_ACQUIRED, Doubles, Scores
 
 ROUNDS = 200
 Z95 = 1.959963984540054
 METHOD = f"people drawn again with replacement, {ROUNDS} rounds, 2.5 to 97.5 percentile"
 _SEED = 19795
+LEAST_ROUNDS = 50
+"""Of ROUNDS; percentiles of fewer say nothing. Of two people both are drawn in half of the rounds."""
 
 Interval = tuple[float, float]
 Numbers = npt.NDArray[np.int64]
@@ -77,21 +79,38 @@ class Comparisons:
 
 @dataclass(frozen=True, slots=True)
 class VerificationIntervals:
-    """95 % intervals of EER and of TMR at each wanted FMR; None where there is too little to say one."""
+    """95 % intervals; None where there is too little to say one.
+
+    tmr      at each wanted FMR
+    of_made  the same over those genuine comparisons alone that had a face on both sides
+    fixed    (FMR, TMR) at each given threshold
+    """
 
     eer: Interval | None
     tmr: tuple[Interval | None, ...]
+    of_made: tuple[Interval | None, ...] = ()
+    fixed: tuple[tuple[Interval | None, Interval | None], ...] = ()
 
 
-def verification_intervals(comparisons: Comparisons, fmrs: Sequence[float | None]) -> VerificationIntervals:
-    """Intervals for the FMRs given; a None among them (a rate that is not stated) gives None."""
+def verification_intervals(comparisons: Comparisons, fmrs: Sequence[float | None],
+                           thresholds: Sequence[float] = ()) -> VerificationIntervals:
+    """Intervals for the FMRs given (a None among them, a rate that is not stated, gives None) and at thresholds.
+
+    A round that drew no two people, so that it has no impostor comparison, says nothing and is left out.
+    """
     rounds = _Rounds(comparisons)
-    drawn = [rounds.draw(weights, fmrs) for weights in _draws(comparisons.people)]
+    drawn = [found for found in (rounds.draw(weights, fmrs, thresholds) for weights in _draws(comparisons.people))
+             if found is not None]
+    if len(drawn) < LEAST_ROUNDS:
+        nothing = (None,) * len(fmrs)
+        return VerificationIntervals(None, nothing, nothing, ((None, None),) * len(thresholds))
     people = len(np.unique(comparisons.genuine_person))
-    columns = list(zip(*drawn, strict=True))
-    found = [_percentiles(np.array([v for v in column if v is not None]), people)
-             if all(v is not None for v in column) else None for column in columns]
-    return VerificationIntervals(found[0], tuple(found[1:]))
+    eer, *spans = (_percentiles(np.array(column), people) if None not in column else None
+                   for column in zip(*drawn, strict=True))
+    wanted, each = len(fmrs), len(thresholds)
+    tmr, of_made, fixed = spans[:wanted], spans[wanted:2 * wanted], spans[2 * wanted:]
+    return VerificationIntervals(eer, tuple(tmr), tuple(of_made),
+                                 tuple(zip(fixed[:each], fixed[each:], strict=True)))
 
 
 def upper_thresholds(comparisons: Comparisons, fmrs: Sequence[float]) -> list[float | None]:
@@ -113,19 +132,26 @@ class _Rounds:
         self._a, self._b = comparisons.impostor_a[order], comparisons.impostor_b[order]
         self._impostors = comparisons.impostors
         self._is_whole = comparisons.floor <= -1.0
-        descending = comparisons.genuine[genuine_order]
+        self._genuine = descending = comparisons.genuine[genuine_order]
+        self._made = int(np.count_nonzero(descending > NOT_ACQUIRED))
         # How many genuine scores are strictly above each impostor score: a threshold just above that score.
         self._genuine_above = np.searchsorted(-descending, -self._score, side="left")
 
-    def draw(self, weights: Doubles, fmrs: Sequence[float | None]) -> list[float | None]:
-        """[EER, TMR at each FMR] with every person counted `weights` times."""
+    def draw(self, weights: Doubles, fmrs: Sequence[float | None],
+             thresholds: Sequence[float]) -> list[float | None] | None:
+        """[EER, TMR at each FMR, the same of those made, FMR at each threshold, TMR at each threshold] with every
+        person counted `weights` times; None where one kind of comparison is missing."""
         genuine = np.concatenate(([0.0], np.cumsum(weights[self._genuine_person])))
-        impostor = np.cumsum(weights[self._a] * weights[self._b])
+        impostor = np.concatenate(([0.0], np.cumsum(weights[self._a] * weights[self._b])))
         total = self._impostors(weights)
         if not total or not genuine[-1]:
-            return [None] * (len(fmrs) + 1)
-        return [self._eer(genuine, impostor, total),
-                *(None if fmr is None else self._tmr(genuine, impostor, total, fmr) for fmr in fmrs)]
+            return None
+        made = float(genuine[self._made] / genuine[-1])
+        tmr = [None if fmr is None else self._tmr(genuine, impostor[1:], total, fmr) for fmr in fmrs]
+        return [self._eer(genuine, impostor[1:], total), *tmr,
+                *(None if rate is None or not made else rate / made for rate in tmr),
+                *(self._fmr(impostor, total, threshold) for threshold in thresholds),
+                *(float(genuine[_reached(self._genuine, threshold)] / genuine[-1]) for threshold in thresholds)]
 
     def thresholds(self, weights: Doubles, fmrs: Sequence[float]) -> list[float | None]:
         """The score just above which each FMR is kept, with every person counted `weights` times."""
@@ -141,6 +167,10 @@ class _Rounds:
             return 1.0 if self._is_whole else None
         return float(genuine[self._genuine_above[first_too_many]] / genuine[-1])
 
+    def _fmr(self, impostor: Doubles, total: float, threshold: float) -> float | None:
+        place = _reached(self._score, threshold)
+        return float(impostor[place] / total) if self._is_whole or place < len(self._score) else None
+
     def _eer(self, genuine: Doubles, impostor: Doubles, total: float) -> float | None:
         if not len(impostor):
             return 0.0 if self._is_whole else None
@@ -150,6 +180,11 @@ class _Rounds:
         if nearest == len(impostor) - 1 and not self._is_whole:
             return None
         return float((before[nearest] + fnmr[nearest]) / 2)
+
+
+def _reached(descending: Scores, threshold: float) -> int:
+    """How many of the scores are at least the threshold."""
+    return int(np.searchsorted(-descending, -np.float32(threshold), side="right"))
 
 
 def _draws(people: int) -> list[Doubles]:
@@ -162,6 +197,6 @@ def _percentiles(rates: Doubles, people: int) -> Interval | None:
     if not len(rates):
         return None
     low, high = (float(v) for v in np.percentile(rates, (2.5, 97.5)))
-    if low == high and low in (0.0, 1.0):
+    if high - low < 1e-12 and low <= 1.0:  # counts per picture may be higher, and are no share
         return wilson(low * people, people)
     return low, high

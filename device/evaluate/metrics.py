@@ -79,6 +79,11 @@ def is_stated(rate: float, comparisons: int) -> bool:
     return comparisons > 0 and rate * comparisons >= LEAST_ERRORS * (1 - 1e-9)
 
 
+def stated(rate: float | None, comparisons: int) -> float | None:
+    """The measured rate of errors among so many impostor comparisons; None where it rests on fewer than ten."""
+    return rate if rate is not None and is_stated(rate, comparisons) else None
+
+
 def threshold_at(scores: Tally, fmr: float) -> float | None:
     """The lowest threshold on the grid with no more than this FMR; None where the rate cannot be stated."""
     total = scores.impostor_total

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from device.errors import UsageError
-from device.evaluate.metrics import BINS, LEAST_ERRORS, Counts, Tally, curve
+from device.evaluate.metrics import BINS, LEAST_ERRORS, Counts, Tally, at_or_above, curve
 
 _BARS = 120
 
@@ -22,6 +23,13 @@ def check_plot(path: Path) -> None:
         raise UsageError(f"--plot {path}: name a file that ends in .png")
     if not path.parent.is_dir():
         raise UsageError(f"--plot {path}: {path.parent} is no folder; make it first")
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise UsageError(f"--plot {path}: cannot be written ({error.strerror or error})") from None
 
 
 def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR", "FNMR"),
@@ -31,12 +39,7 @@ def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR"
 
     labels  of the two rates; names of the two kinds of scores; axes of the histograms
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    det, bars = figure.subplots(1, 2)
+    figure, det, bars = _sheet()
     fmr, fnmr, _ = curve(scores)
     least = min(LEAST_ERRORS / max(scores.impostor_total, 1), 0.5)
     is_shown = (fmr >= least) & (fnmr > 0)
@@ -46,11 +49,47 @@ def plot(scores: Tally, title: str, path: Path, labels: tuple[str, str] = ("FMR"
     det.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1], xlim=(least, 1), ylim=(lowest, 1),
             title=title)
     det.grid(visible=True, which="both", linewidth=0.3)
+    _bars(bars, scores, names, axes)
+    _save(figure, path)
+
+
+def plot_finds(scores: Tally, faces: int, images: int, title: str, path: Path) -> None:
+    """Write the share of marked faces missed over the false finds per picture, at every score of the detector (FROC),
+    beside the histograms of both kinds of finds.
+
+    faces   that were marked; images  in which false finds were counted
+    """
+    figure, froc, bars = _sheet()
+    false = at_or_above(scores.impostor) / max(images, 1)
+    missed = 1.0 - at_or_above(scores.genuine) / max(faces, 1)
+    froc.step(false, missed, where="post")
+    froc.set(xlabel="false finds per picture", ylabel="share of marked faces missed", ylim=(0, 1), title=title)
+    froc.set_xlim(left=0)
+    froc.grid(visible=True, linewidth=0.3)
+    _bars(bars, scores, ("marked faces", "false finds"), ("score of the detector", "share of finds"))
+    _save(figure, path)
+
+
+def _sheet() -> tuple[Any, Any, Any]:
+    """(figure, left, right)"""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    return figure, left, right
+
+
+def _bars(bars: Any, scores: Tally, names: tuple[str, str], axes: tuple[str, str]) -> None:
     for name, counts in zip(names, (scores.genuine, scores.impostor), strict=True):
         edges, share = _histogram(counts)
         bars.stairs(share, edges, label=f"{name} ({int(counts.sum())})", fill=True, alpha=0.5)
     bars.set(xlabel=axes[0], ylabel=axes[1])
     bars.legend()
+
+
+def _save(figure: Any, path: Path) -> None:
     try:
         figure.savefig(path, dpi=120, format="png")
     except OSError as error:

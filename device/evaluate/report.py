@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from device.evaluate.detect import Detection
 from device.evaluate.faces import Acquired
 from device.evaluate.identify import Identification
 from device.evaluate.inputs import Remarks
-from device.evaluate.intervals import METHOD, Interval
-from device.evaluate.metrics import Tally, fmr_at, tmr_at
+from device.evaluate.intervals import METHOD, Interval, share_interval
 from device.evaluate.pad import Detection as AttackDetection
-from device.evaluate.verify import Verification
-from device.face.card import Card
-from device.face.threshold import threshold_for
+from device.evaluate.verify import AtThreshold, Verification, shown_in
+from device.face.card import Card, Population
+from device.face.threshold import Threshold, threshold_for
 
 Object = dict[str, Any]
 
@@ -26,8 +27,14 @@ _ABOUT_STILLS = (
     "at the door the visitor is then asked to turn, or given a challenge")
 
 
-def of_verification(result: Verification, acquired: Acquired, card: Card, remarks: Remarks) -> Object:
-    """The object that `evaluate verify --json` prints."""
+def default_thresholds(card: Card) -> dict[int, Threshold]:
+    """Size N of a gallery -> the terminal's own threshold for it; none for a card without operating points."""
+    return {size: threshold_for(card.populations, FPIR, size) for size in SIZES} if card.populations else {}
+
+
+def of_verification(result: Verification, acquired: Acquired, card: Card, remarks: Remarks,
+                    whose: Mapping[str, str] | None = None) -> Object:
+    """The object that `evaluate verify --json` prints; `whose` is the person of each picture, where a list says."""
     scores = result.scores
     return {
         "pairs": scores.genuine_total + scores.impostor_total,
@@ -38,40 +45,53 @@ def of_verification(result: Verification, acquired: Acquired, card: Card, remark
         "eer": _rounded(result.eer),
         "tar_at_far": {name: _rounded(rate) for name, rate in result.tmr.items()},
         "model_id": card.model_id,
+        "fta_95": _span(_fta_interval(acquired, whose)),
         "accuracy_95": _span(result.accuracy_95),
         "eer_95": _span(result.eer_95),
         "tar_at_far_95": {name: _span(interval) for name, interval in result.tmr_95.items()},
         "threshold_at_far": {name: _rounded(score) for name, score in result.thresholds.items()},
-        "tar_at_far_of_acquired": {name: _rounded(result.of_made(rate)) for name, rate in result.tmr.items()},
-        "defaults": defaults(scores, card),
+        "tar_at_far_of_acquired": {name: _rounded(rate) for name, rate in result.of_made.items()},
+        "tar_at_far_of_acquired_95": {name: _span(interval) for name, interval in result.of_made_95.items()},
+        "defaults": [_default(size, threshold, at) for (size, threshold), at in
+                     zip(default_thresholds(card).items(), result.fixed, strict=True)],
         **_pictures(acquired, remarks),
         "people": result.people,
         "intervals": METHOD,
     }
 
 
-def defaults(scores: Tally, card: Card) -> list[Object]:
-    """Per size N of a gallery: the terminal's own threshold for it, and what these comparisons say of that.
+def _default(size: int, threshold: Threshold, at: AtThreshold) -> Object:
+    """What the comparisons say of the terminal's own threshold for a gallery of that size.
 
     fpir is what N independent comparisons with that FMR give; a share of strangers, as `stated_fpir` is.
     """
-    if not card.populations:
-        return []
-    rows = []
-    for size in SIZES:
-        threshold = threshold_for(card.populations, FPIR, size)
-        fmr = fmr_at(scores, threshold.score)
-        rows.append({
-            "gallery": size, "wanted_fpir": FPIR, "stated_fpir": _rounded(threshold.stated_fpir),
-            "threshold": _rounded(threshold.score), "fmr": _exact(fmr),
-            "fpir": None if fmr is None else _exact(1.0 - (1.0 - fmr) ** size),
-            "tar": _rounded(tmr_at(scores, threshold.score)),
-        })
-    return rows
+    return {
+        "gallery": size, "wanted_fpir": FPIR,
+        "stated_fpir": _rounded(threshold.stated_fpir) if threshold.stated_fpir < 1.0 else None,
+        "threshold": _rounded(threshold.score),
+        "fmr": _exact(at.fmr), "fmr_95": _exact_span(at.fmr_95, 1),
+        "fpir": _exact(_of_many(at.fmr, size)), "fpir_95": _exact_span(at.fmr_95, size),
+        "tar": _rounded(at.tmr), "tar_95": _span(at.tmr_95),
+    }
 
 
-def of_identification(result: Identification, threshold: float, acquired: Acquired, card: Card,
-                      remarks: Remarks) -> Object:
+def _of_many(fmr: float | None, size: int) -> float | None:
+    return None if fmr is None else 1.0 - (1.0 - fmr) ** size
+
+
+def _exact_span(interval: Interval | None, size: int) -> list[float | None] | None:
+    return None if interval is None else [_exact(_of_many(end, size)) for end in interval]
+
+
+def _fta_interval(acquired: Acquired, whose: Mapping[str, str] | None = None) -> Interval | None:
+    """People are drawn again, as far as a list or the pictures' folders say who is who."""
+    people = [(whose or {}).get(name) or shown_in(name) for name in acquired.names]
+    numbers = np.unique(np.asarray(people), return_inverse=True)[1].astype(np.int64)
+    return share_interval(~acquired.is_acquired, numbers)
+
+
+def of_identification(result: Identification, threshold: float, acquired: Acquired, card: Card, remarks: Remarks,
+                      whose: Mapping[str, str] | None = None) -> Object:
     """The object that `evaluate identify --json` prints."""
     return {
         "gallery": result.gallery,
@@ -82,6 +102,7 @@ def of_identification(result: Identification, threshold: float, acquired: Acquir
         "fpir": _rounded(result.rates.fpir),
         "threshold": _rounded(threshold),
         "model_id": card.model_id,
+        "fta_95": _span(_fta_interval(acquired, whose)),
         "rank1_95": _span(result.rank1_95),
         "fnir_95": _span(result.fnir_95),
         "fpir_95": _span(result.fpir_95),
@@ -103,12 +124,27 @@ def of_detection(result: Detection, remarks: Remarks) -> Object:
         "faces": result.faces,
         "found": result.found,
         "extra_per_image": _rounded(result.extra_per_image),
+        "extra_per_image_95": _span(result.extra_per_image_95),
         "images_without_face": result.without_images,
-        "false_by_folder": {folder: {"false": false, "images": images, "per_image": _rounded(false / images)}
-                            for folder, (false, images) in sorted(result.by_folder.items())},
+        "false_by_folder": {name: {"false": folder.false, "images": folder.images,
+                                   "per_image": _rounded(folder.false / folder.images),
+                                   "per_image_95": _span(folder.per_image_95)}
+                            for name, folder in sorted(result.by_folder.items())},
         "missed": result.missed,
         "missing": len(remarks.missing),
         "intervals": METHOD.replace("people", "pictures"),
+    }
+
+
+def of_calibration(population: Population, card: str, model_id: str, remarks: Remarks) -> Object:
+    """The object that `evaluate calibrate --json` prints."""
+    return {
+        "population": population.name, "card": card, "model_id": model_id,
+        "genuine": population.genuine_comparisons, "impostor": population.impostor_comparisons,
+        "points": [{"fmr": point.fmr, "score": point.score, "tmr": point.tmr, "tmr_95": _span(point.tmr_95)}
+                   for point in population.points],
+        "missing": len(remarks.missing),
+        "intervals": METHOD,
     }
 
 
@@ -190,8 +226,9 @@ def _text(value: object) -> str:
 def _row(values: object) -> str:
     if not isinstance(values, dict):
         return str(values)
-    return "  ".join(f"{name} {_text(value)}" for name, value in values.items())
+    return "  ".join(f"{name} {_text(value)}{_tail(values.get(f'{name}_95'))}" for name, value in values.items()
+                     if not name.endswith("_95"))
 
 
 def _tail(span: Sequence[float] | None) -> str:
-    return f"  (95 %: {span[0]:.5f} to {span[1]:.5f})" if span else ""
+    return f" (95 %: {span[0]:.5g} to {span[1]:.5g})" if span else ""

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from device.clock import Clock
 
-# More than the last-level cache of any board or server that this runs on.
-FLUSH_BYTES = 96_000_000
+LEAST_BYTES, MOST_BYTES = 96_000_000, 400_000_000
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 Task = Callable[[], object]
+
+
+def flush_bytes(caches: Path = _CACHES) -> int:
+    """A quarter more than the processor's largest cache, between LEAST_BYTES and MOST_BYTES."""
+    sizes = [0]
+    for file in caches.glob("index*/size"):
+        try:
+            sizes.append(int(file.read_text().strip().removesuffix("K")) * 1024)
+        except (OSError, ValueError):
+            continue
+    return min(max(LEAST_BYTES, max(sizes) * 5 // 4), MOST_BYTES)
 
 
 class Flush:
     """Fills the processor's caches with something else, so that the next read comes from memory."""
 
-    def __init__(self, size: int = FLUSH_BYTES) -> None:
-        self._waste = np.zeros(size // 8, np.int64)
+    def __init__(self) -> None:
+        self._waste = np.zeros(flush_bytes() // 8, np.int64)
 
     def __call__(self) -> None:
         self._waste += 1

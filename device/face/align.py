@@ -101,7 +101,11 @@ def _halved(pixels: Pixels, matrix: Matrix, size: int, levels: int) -> tuple[Pix
     shifted = matrix.copy()
     shifted[:, 2] -= (left, top)
     for _ in range(levels):
-        # pyrDown keeps every second pixel centre, so that centre coordinates simply halve.
-        part = cv2.pyrDown(part)
+        if min(part.shape[:2]) < 2:
+            break
+        # Means of four pixels: a fifth of what pyrDown takes. The centre of the first lies between them.
+        columns, rows = part.shape[1] // 2, part.shape[0] // 2
+        part = cv2.resize(part[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+        shifted[:, 2] -= 0.5
         shifted /= 2.0
     return part, shifted

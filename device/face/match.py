@@ -11,6 +11,7 @@ score, so only a handful is rescored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,13 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from device.face.gallery import Gallery, Rows
-from device.face.kernels import Kernel, choose
+from device.face.kernels import Kernel, choose, threads_for
 from device.face.template import Int8s, squares, unit
 from device.face.types import Candidate, Floats
 
 Doubles = npt.NDArray[np.float64]
 
 STRETCHES = 64
+LONGEST = 1024  # rows of a stretch
+FEW = 8192
+"""Up to so many rows the highest coarse scores are picked out at once: quicker than leaders of stretches there."""
 ROUNDING = 1e-5  # far above what float32 loses in the coarse score (two roundings of 6e-8 each)
 LEAST_ALIKE = -1.0
 
@@ -107,51 +111,81 @@ def _search(
     if probe is None or count < 1 or len(gallery) == 0 or not min_score <= 1.0:
         return []
     coarse = _scan(gallery, probe, kernel or choose(gallery.dimensions))
-    least = max(min_score, _nth_score(gallery, probe, coarse, count))
-    reach = np.float32((least - coarse.bound) / coarse.factor)
-    rows = _live(gallery, np.flatnonzero(coarse.values >= reach))
-    leaders = _leaders(gallery, rows, scores(gallery.rows, rows, probe), count)
+    stretches = _stretches(coarse.values) if len(coarse.values) > FEW else None
+    leaders, seen = _first_leaders(gallery, probe, coarse.values, stretches, count)
+    least = max(min_score, leaders[-1].score if len(leaders) == count else LEAST_ALIKE)
+    rows = _reaching(coarse.values, stretches, np.float32((least - coarse.bound) / coarse.factor))
+    if len(rows) > seen:
+        leaders = _rescored(gallery, probe, rows, count)
     return [candidate for candidate in leaders if candidate.score >= min_score]
 
 
 def _scan(gallery: Gallery, probe: Doubles, kernel: Kernel) -> _Coarse:
     factor = float(np.abs(probe).max()) / 127.0
     rounded = np.rint(probe / factor)
-    bound = float(np.linalg.norm(probe - rounded * factor)) + ROUNDING
-    values = np.empty(len(gallery.scales), np.float32)
-    kernel.scan(gallery.rows, rounded.astype(np.int8), values)
+    residue = probe - rounded * factor
+    bound = math.sqrt(float(np.vdot(residue, residue))) + ROUNDING
+    values = kernel.scan(gallery.rows, rounded.astype(np.int8), threads_for(gallery.rows))
     np.multiply(values, gallery.scales, out=values)
     return _Coarse(values, factor, bound)
 
 
-def _nth_score(gallery: Gallery, probe: Doubles, coarse: _Coarse, count: int) -> float:
-    """A score that `count` different persons reach at least; -1 where there are not so many."""
-    rows = _live(gallery, _stretch_leaders(coarse.values, max(STRETCHES, 4 * count)))
+def _stretches(values: Floats) -> Rows:
+    """The places of the highest value of each stretch; the last one takes the few places left over."""
+    length = _length(values)
+    whole = len(values) // length
+    leaders: Rows = values[: whole * length].reshape(whole, length).argmax(axis=1) + np.arange(whole) * length
+    rest = (whole - 1) * length
+    leaders[-1] = values[rest:].argmax() + rest
+    return leaders
+
+
+def _length(values: Floats) -> int:
+    return max(min(LONGEST, len(values) // STRETCHES), 1)
+
+
+def _reaching(values: Floats, stretches: Rows | None, reach: np.float32) -> Rows:
+    """The places of all values that are at least that; looked for only in stretches whose highest value is."""
+    if stretches is None:
+        return np.flatnonzero(values >= reach)
+    length, last = _length(values), len(stretches) - 1
+    hot = np.flatnonzero(values[stretches] >= reach)
+    inner = hot[hot < last]
+    stretch, place = np.nonzero(values[: last * length].reshape(last, length)[inner] >= reach)
+    tail = np.flatnonzero(values[last * length :] >= reach) + last * length
+    return np.concatenate([inner[stretch] * length + place, tail])
+
+
+def _first_leaders(gallery: Gallery, probe: Doubles, values: Floats, stretches: Rows | None,
+                   count: int) -> tuple[list[Candidate], int]:
+    """(the best of a few dozen rows, how many of the highest coarse scores are among those rows).
+
+    They are fewer than `count` only where the gallery has no more persons. Where no more rows than the second value
+    can reach the leaders, all of them have been looked at.
+    """
     wanted = 8 * count
-    while True:
-        leaders = _leaders(gallery, rows, scores(gallery.rows, rows, probe), count)
+    if stretches is not None:
+        foremost = stretches[_highest(values[stretches], max(STRETCHES, 4 * count))]
+        leaders = _rescored(gallery, probe, foremost, count)
         if len(leaders) == count:
-            return leaders[-1].score
-        if wanted >= len(coarse.values):
-            return LEAST_ALIKE
+            return leaders, 0
         wanted = max(4 * wanted, 4 * STRETCHES)
-        rows = _live(gallery, _highest(coarse.values, wanted))
-
-
-def _stretch_leaders(values: Floats, stretches: int) -> Rows:
-    """The places of the highest value in each of so many equal stretches, and the few places left over at the end."""
-    length = len(values) // stretches
-    if length == 0:
-        return np.arange(len(values))
-    starts = np.arange(stretches) * length
-    leaders = values[: stretches * length].reshape(stretches, length).argmax(axis=1) + starts
-    return np.concatenate([leaders, np.arange(stretches * length, len(values))])
+    while True:
+        leaders = _rescored(gallery, probe, _highest(values, wanted), count)
+        if len(leaders) == count or wanted >= len(values):
+            return leaders, min(wanted, len(values))
+        wanted *= 4
 
 
 def _highest(values: Floats, count: int) -> Rows:
     if count >= len(values):
         return np.arange(len(values))
     return np.argpartition(values, len(values) - count)[-count:]
+
+
+def _rescored(gallery: Gallery, probe: Doubles, rows: Rows, count: int) -> list[Candidate]:
+    live = _live(gallery, rows)
+    return _leaders(gallery, live, scores(gallery.rows, live, probe), count)
 
 
 def _live(gallery: Gallery, rows: Rows) -> Rows:

@@ -27,6 +27,8 @@ MOST_PIXELS = 50_000_000
 LONGEST_SIDE = 1920
 """Larger pictures are shrunk to that: a face that fills a tenth of it still has 60 px between the eyes."""
 
+# What Pillow says where the texts in a PNG, unpacked, are beyond its limits of 1 MB each and 64 MB together.
+_LONG_TEXTS = ("MAX_TEXT_CHUNK", "text chunks")
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -78,7 +80,9 @@ def decode_photo(data: bytes, name: str) -> Pixels:
             raise PictureRefused(f"{name}: far too many pixels; save a smaller copy") from None
         except PictureRefused:
             raise
-        except _DAMAGE:
+        except _DAMAGE as error:
+            if any(word in str(error) for word in _LONG_TEXTS):
+                raise PictureRefused(f"{name}: too much text beside the picture; save it without metadata") from None
             raise PictureRefused(f"{name}: damaged or cut off; save it anew") from None
     pixels: Pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     pixels.setflags(write=False)

@@ -6,12 +6,13 @@ Called by enrolment, `identify`, `compare`, evaluation and the hub.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import floor
 
 from device.errors import EnrolmentRefused
 from device.face.landmarks import LEAST_PRESENCE
 from device.face.models import Models
 from device.face.quality import Gates, Inspector
-from device.face.types import Face, Probe, Quality
+from device.face.types import Face, Floats, Probe, Quality
 from device.frame import Pixels
 
 BACKGROUND = 3.0
@@ -67,14 +68,20 @@ class Examiner:
             raise EnrolmentRefused(f"{name}: the recogniser gives no vector for this face; use another picture")
         return finding.probe
 
+    def vector(self, pixels: Pixels, face: Face, mirror: bool) -> Floats | None:
+        """The vector of one face of that picture, D float32 at unit length; None where the recogniser gives none.
+
+        mirror  whether a second pass over the mirrored face is taken
+        """
+        if face.mesh is None:
+            return None
+        return self._models.extractor.vector(self._models.aligner.chip(pixels, face.mesh), mirror)
+
     def _probed(self, pixels: Pixels, finding: Finding) -> Finding:
-        models, mesh = self._models, finding.face.mesh
-        if mesh is None:
-            return finding
-        vector = models.extractor.vector(models.aligner.chip(pixels, mesh), self._mirror)
+        vector = self.vector(pixels, finding.face, self._mirror)
         if vector is None:
             return finding
-        return replace(finding, probe=Probe(0, 0.0, vector, models.model_id, finding.quality))
+        return replace(finding, probe=Probe(0, 0.0, vector, self._models.model_id, finding.quality))
 
 
 def explain(quality: Quality, gates: Gates) -> str:
@@ -82,7 +89,7 @@ def explain(quality: Quality, gates: Gates) -> str:
     q, g = quality, gates
     words = {
         "no_landmarks": "the face cannot be made out; look straight into the camera",
-        "cut_off": f"only {q.completeness:.0%} of the face is in the picture; show the whole face",
+        "cut_off": f"only {floor(q.completeness * 100)}% of the face is in the picture; show the whole face",
         "too_far": f"{q.interocular_px:.0f} pixels between the eyes, not {g.min_interocular_px:.0f}; come closer",
         "too_near": f"{q.interocular_px:.0f} pixels between the eyes, at most {g.max_interocular_px:.0f}; step back",
         "turned_aside": f"the face is turned aside by {abs(q.yaw):.0f} degrees, at most {g.max_yaw:.0f}; "

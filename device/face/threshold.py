@@ -4,7 +4,8 @@ The site says which share of strangers' tries may pass (`fpir`); with N template
 with FMR = fpir / N, so the threshold rises with the gallery. The card's measured points say at which score that is,
 and the site's own people, compared with each other, are a free sample of impostors: the stricter of the two holds.
 No rate below 10 / comparisons is ever read out of a sample: there the strictest measured score holds, and the
-Threshold says which FPIR can be stated. Called by the app at each change of the gallery, and by `doorctl`.
+Threshold says which FPIR can be stated, which is what every population supports: the visitors may be like any of
+them. Called by the app at each change of the gallery, and by `doorctl`.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ class StatedRate:
 class Threshold:
     """The cosine from which a candidate counts, and what may be said of it.
 
-    fmr            false match rate of one comparison that the best measured population supports at this score
-    stated_fpir    share of strangers' tries that pass at most, on that population, at this size of the gallery
+    fmr            false match rate of one comparison that every population supports at this score
+    stated_fpir    share of strangers' tries that pass at most, at this size of the gallery; 1 = nothing can be said
     is_budget_met  whether that is within what the site asked for
-    rates          the same for every population; the small ones reach less far
+    rates          the same for each population; the small ones reach less far
     why            one line for the status page and the installer
     """
 
@@ -77,12 +78,11 @@ def threshold_for(
     curves = [curve for curve in map(_curve, populations) if curve.points]
     if not curves:
         raise ModelMismatch("the pack's card has no operating points; measure them with `doorctl evaluate calibrate`")
-    best = max(curves, key=lambda curve: curve.comparisons)
     from_card = max(curve.score_at(wanted) for curve in curves)
     from_site = _site_score(site, wanted)
     score = from_card if from_site is None else max(from_card, from_site)
     rates = [StatedRate(curve.name, curve.fmr_at(score), _fpir(curve.fmr_at(score), size)) for curve in curves]
-    stated = rates[curves.index(best)]
+    stated = max(rates, key=lambda rate: rate.fmr)
     reasons = _reasons(stated, rates, fpir, size) + _suspects(site, curves)
     if score > from_card:
         reasons.append("the site's own people are more alike than the measured ones: the threshold is raised")
@@ -115,7 +115,6 @@ class _Curve:
     """A population's usable points, fmr falling and score rising."""
 
     name: str
-    comparisons: int
     points: tuple[OperatingPoint, ...]
 
     @property
@@ -151,7 +150,7 @@ def _curve(population: Population) -> _Curve:
         if point.fmr >= floor * (1 - 1e-9):
             score = max(point.score, points[-1].score) if points else point.score
             points.append(OperatingPoint(point.fmr, score))
-    return _Curve(population.name, population.impostor_comparisons, tuple(points))
+    return _Curve(population.name, tuple(points))
 
 
 def _site_score(site: SiteScores | None, fmr: float) -> float | None:
@@ -165,12 +164,11 @@ def _site_score(site: SiteScores | None, fmr: float) -> float | None:
 
 def _reasons(stated: StatedRate, rates: Sequence[StatedRate], fpir: float, size: int) -> list[str]:
     if _is_within(stated.fpir, fpir):
-        lines = [f"FPIR {fpir:.2g} is met with a gallery of {size} ({stated.population})"]
-    else:
-        lines = [f"FPIR {fpir:.2g} cannot be stated with a gallery of {size}: {stated.population} supports "
-                 f"{stated.fpir:.2g}; ask for a card or PIN beside the face"]
-    lines += [f"{rate.population} supports no more than {rate.fpir:.2g}"
-              for rate in rates if rate is not stated and not _is_within(rate.fpir, fpir)]
+        return [f"FPIR {fpir:.2g} is met with a gallery of {size} on {', '.join(rate.population for rate in rates)}"]
+    lines = [f"FPIR {fpir:.2g} cannot be stated with a gallery of {size}: {stated.population} supports no less than "
+             f"{stated.fpir:.2g}; ask for a card or PIN beside the face"]
+    lines += [f"{rate.population} supports {'it' if _is_within(rate.fpir, fpir) else f'no less than {rate.fpir:.2g}'}"
+              for rate in rates if rate is not stated]
     return lines
 
 

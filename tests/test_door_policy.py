@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from device.clock import ClockQuality
-from device.door.claim import claim_from
+from device.door.claim import FaceClaim, claim_from
 from device.door.decision import Claim, Decision, Memory, Now
 from device.door.policy import decide
 from device.door.rules import Rules, Site
@@ -68,8 +68,8 @@ def test_a_poor_or_pending_sighting_claims_nothing(outcome: Outcome) -> None:
 def test_a_known_sighting_claims_its_person_with_the_scores() -> None:
     claim = claim_from(sighting(Outcome.KNOWN, person_id=ANNA, score=0.7, threshold=0.4, margin=0.3, frames=3,
                                 since_mono=0.9))
-    assert claim == Claim(ANNA, frozenset({FACE}), track_id=7, score=0.7, threshold=0.4, margin=0.3, model_id="m",
-                          frames=3, since_mono=0.9)
+    assert claim == FaceClaim(ANNA, frozenset({FACE}), track_id=7, score=0.7, threshold=0.4, margin=0.3, model_id="m",
+                              frames=3, since_mono=0.9)
 
 
 def test_an_unknown_or_attacking_sighting_never_claims_a_person() -> None:

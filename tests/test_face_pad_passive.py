@@ -21,6 +21,7 @@ from device.face.pad.passive import (
     PassiveNetworks,
     Sense,
     reach,
+    species,
     surroundings,
     verdict,
 )
@@ -29,6 +30,7 @@ from device.face.portrait import Examiner
 from device.face.quality import DOOR
 from device.face.types import Box, Face, Quality
 from device.frame import Frame, Pixels
+from device.sighting import Judgement
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,14 +72,15 @@ def test_an_impossible_box_gives_some_chip(box: Box) -> None:
 
 
 class Scripted:
-    """A network that gives the scores it was told, in turn."""
+    """A network that gives the scores it was told, in turn; what is not live is a print."""
 
     def __init__(self, scores: list[float]) -> None:
         self.scores, self.runs = scores, 0
 
-    def live(self, pixels: Pixels, box: Box) -> float:
+    def classes(self, pixels: Pixels, box: Box) -> Floats:
         self.runs += 1
-        return self.scores[min(self.runs - 1, len(self.scores) - 1)]
+        live = self.scores[min(self.runs - 1, len(self.scores) - 1)]
+        return np.array([1.0 - live, live, 0.0])
 
 
 class Pair:
@@ -142,7 +145,7 @@ def test_tracks_are_judged_apart_and_forgotten() -> None:
         assert judge.judge(view(1)) is not None
     for _ in range(LEAST_FRAMES):
         said = judge.judge(view(2))
-    assert (judge.score_of(1), said.score) == (0.9, 0.0)
+    assert (judge.score_of(1), said.score, said.reason) == (pytest.approx(0.9), 0.0, "print")
     judge.forget(1)
     assert judge.score_of(1) is None
     assert judge.judge(view(1)).score is None
@@ -159,6 +162,13 @@ def test_a_face_too_near_for_its_surroundings_is_convicted_only_by_a_clear_score
     assert (said.score, said.reason) == (None, "surroundings_out_of_view")
 
 
+@pytest.mark.parametrize(("classes", "name"), [
+    ((0.97, 0.02, 0.01), "print"), ((0.02, 0.3, 0.68), "screen"), ((0.2, 0.1, 0.7), "texture"),
+    ((0.0, 1.0, 0.0), "texture")])
+def test_a_species_is_named_only_where_the_networks_are_clear(classes: tuple[float, ...], name: str) -> None:
+    assert species(np.array(classes, np.float32)) == name
+
+
 def test_a_threshold_measured_at_the_door_takes_the_cards_place(liveness_pack: Card) -> None:
     networks = PassiveNetworks(liveness_pack)
     assert liveness_pack.passive is not None
@@ -166,34 +176,36 @@ def test_a_threshold_measured_at_the_door_takes_the_cards_place(liveness_pack: C
     assert PassiveJudge(networks, 0.7).threshold == 0.7
 
 
-def scores(card: Card, folder: Path, step: int) -> dict[str, list[float | None]]:
+def looks(card: Card, folder: Path, step: int) -> dict[str, list[Judgement]]:
+    """What the networks say of the best face of each picture, by label."""
     examiner, networks = Examiner(Models.load(card), DOOR, mirror=False), PassiveNetworks(card)
-    found: dict[str, list[float | None]] = {}
+    found: dict[str, list[Judgement]] = {}
     with (folder / "labels.csv").open(newline="") as file:
         for row in list(csv.DictReader(file))[::step]:
             pixels = read_photo(folder / row["image"])
-            faces = examiner.survey(pixels)
-            said = networks.look(pixels, faces[0].face).score if faces else None
-            found.setdefault(row["label"], []).append(said)
+            face = examiner.survey(pixels)[0].face
+            found.setdefault(row["label"], []).append(networks.look(pixels, face))
     return found
 
 
 @pytest.mark.data
-def test_prints_are_refused_and_live_faces_accepted(liveness_pack: Card, data_dir: Path) -> None:
+def test_prints_are_refused_as_prints_and_live_faces_accepted(liveness_pack: Card, data_dir: Path) -> None:
     """Every twentieth frame; all of them with `doorctl evaluate pad`."""
-    found = scores(liveness_pack, data_dir / "nuaa", 20)
+    found = looks(liveness_pack, data_dir / "nuaa", 20)
     assert liveness_pack.passive is not None
     threshold = liveness_pack.passive.threshold
     assert len(found["live"]) >= 23
-    assert all(score is not None and score >= threshold for score in found["live"])
-    assert all(score is not None and score < threshold for score in found["print"])
+    assert all(said.score is not None and said.score >= threshold for said in found["live"])
+    assert all(said.score is not None and said.score < threshold for said in found["print"])
+    assert {said.reason for said in found["print"]} == {"print"}
 
 
 @pytest.mark.data
 def test_of_the_few_stills_every_live_face_is_accepted_and_one_screen_that_fills_the_picture_is_missed(
         liveness_pack: Card, data_dir: Path) -> None:
-    found = scores(liveness_pack, data_dir / "stills", 1)
+    """That one is the grid judge's."""
+    found = looks(liveness_pack, data_dir / "stills", 1)
     assert liveness_pack.passive is not None
     threshold = liveness_pack.passive.threshold
-    assert [score is not None and score >= threshold for score in found["live"]] == [True] * 4
-    assert sum(score is not None and score < threshold for score in found["unknown_attack"]) >= 4
+    assert [said.score is not None and said.score >= threshold for said in found["live"]] == [True] * 4
+    assert sum(said.score is not None and said.score < threshold for said in found["unknown_attack"]) >= 4

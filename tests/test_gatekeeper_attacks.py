@@ -64,7 +64,7 @@ class Door:
             self.clock, lambda: ClockQuality.SYNCED, (self.watcher,), vigilance)
 
     def show(self, track_id: int, outcome: Outcome = Outcome.ATTACK, hint: Hint = Hint.NONE) -> None:
-        judgements = (Judgement("passive", 0.031, "texture"), Judgement("plane", 0.2, "flat"),
+        judgements = (Judgement("passive", 0.031, "print"), Judgement("plane", 0.2, "flat"),
                       Judgement("border", None, "no_border"))
         self.inbox.see(Sighting(track_id, self.clock.mono(), outcome, "model", judgements=judgements, hint=hint))
         self.gatekeeper.turn(0.0)
@@ -95,8 +95,8 @@ def test_an_attack_is_journalled_with_its_species_and_scores(door: Door) -> None
     door.show(1)
     assert door.lock.releases == 0
     entry = next(one for one in door.entries() if one["code"] == "attack")
-    assert entry["species"] == "texture"
-    assert entry["judges"] == "passive=0.03 plane=0.20 border=no_border"
+    assert entry["species"] == "print"
+    assert entry["judges"] == "passive=0.03:print plane=0.20:flat border=no_border"
 
 
 def test_one_track_is_one_attack(door: Door) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from pad_scenes import seeded
+from pad_scenes import seeded, vector_of_person
 from rehearsal_samples import models, stage
 
 from device.cli import main
@@ -17,7 +17,7 @@ from device.clock import HandClock
 from device.errors import UsageError
 from device.face.card import Card
 from device.face.pad.action import Action
-from device.face.pad.clip import LONGEST_S, ClipJudge, parse_code
+from device.face.pad.clip import LONGEST_S, ClipJudge, Expected, parse_code
 from device.face.pad.session import Session, SessionRefused, Sessions
 from device.frame import Frame
 from device.rehearsal.people import SITTER, STRANGERS
@@ -45,7 +45,7 @@ def judge(liveness_pack: Card) -> ClipJudge:
 def test_a_person_who_does_what_the_code_asks_is_live(judge: ClipJudge) -> None:
     verdict = judge.judge(frames(acting(*CODE)), CODE)
     assert (verdict.is_live, verdict.reason, verdict.done) == (True, "live", CODE)
-    assert {one.judge for one in verdict.judgements} == {"plane", "passive"}
+    assert {one.judge for one in verdict.judgements} == {"plane", "passive", "border", "frozen", "still", "grid"}
 
 
 def test_without_the_passive_networks_both_kinds_of_action_are_the_proof(pack: Card) -> None:
@@ -65,6 +65,17 @@ def test_a_clip_that_goes_through_everything_passes_for_no_code(judge: ClipJudge
     assert judge.judge(frames(everything), CODE).reason == "wrong_action"
 
 
+def test_what_is_done_after_the_code_does_not_pass_unless_the_clip_ends_with_it(judge: ClipJudge) -> None:
+    more = acting(CODE[0], Action.LOOK_UP)
+    assert judge.judge(frames(one_after_another(more, performs("look_ahead"), name="more"), 6.5),
+                       CODE[:1]).reason == "wrong_action"
+    assert judge.judge(frames(more, more.seconds - 0.6), CODE[:1]).done == CODE[:1]
+
+
+def test_what_is_done_before_the_code_does_not_pass(judge: ClipJudge) -> None:
+    assert judge.judge(frames(acting(Action.NOD, *CODE)), CODE).reason == "wrong_action"
+
+
 def test_a_clip_that_ends_too_soon_does_not_pass(judge: ClipJudge) -> None:
     verdict = judge.judge(frames(acting(CODE[0])), CODE)
     assert (verdict.reason, verdict.done) == ("not_done", CODE[:1])
@@ -73,6 +84,21 @@ def test_a_clip_that_ends_too_soon_does_not_pass(judge: ClipJudge) -> None:
 def test_a_print_does_not_pass(judge: ClipJudge) -> None:
     waved = held_up("print-a4", waved=True)
     assert judge.judge(frames(Scene("later", 3.0, lambda t: waved.at(t + 1.0))), CODE).reason == "attack"
+
+
+def test_a_print_that_is_raised_into_view_is_an_attack(judge: ClipJudge) -> None:
+    assert judge.judge(frames(held_up("print-a4", waved=True), 3.0), CODE).reason == "attack"
+    both = one_after_another(acting(*CODE), held_up("print-a4", waved=True), name="both")
+    assert judge.judge(frames(both, acting(*CODE).seconds + 2.5), CODE).reason == "attack"
+
+
+def test_a_clip_must_show_whom_it_is_to_show(judge: ClipJudge) -> None:
+    clip = list(frames(acting(*CODE)))
+    for who, reason in ((SITTER, "live"), (STRANGERS[0], "not_the_person")):
+        verdict = judge.judge(iter(clip), CODE, Expected((vector_of_person(who),), 0.5))
+        assert verdict.reason == reason
+        assert verdict.likeness is not None
+        assert (verdict.likeness >= 0.5) is verdict.is_live
 
 
 def test_two_people_do_not_make_one(judge: ClipJudge) -> None:

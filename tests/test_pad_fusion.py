@@ -12,7 +12,7 @@ from device.face.liveness import Liveness
 from device.face.pad.challenge import REST_S, Challenge
 from device.face.pad.fusion import OUT_OF_VIEW, LivenessPanel, Patience
 from device.face.pad.judge import MOST_TRACKS, Judge, Memories, View
-from device.face.pad.plane import PlaneTest
+from device.face.pad.plane import LITTLE_MOTION, NO_MOTION, PlaneTest
 from device.face.types import Box, Face, Quality
 from device.frame import Frame
 from device.sighting import Demand, Hint, Judgement, Level, Outcome
@@ -41,9 +41,10 @@ class Says:
 
 class Plane(PlaneTest):
     said: float | None = None
+    reason = LITTLE_MOTION
 
     def judge(self, view: View) -> Judgement:
-        return Judgement(self.name, self.said)
+        return Judgement(self.name, self.said, self.reason if self.said is None else "")
 
 
 class Asks(Challenge):
@@ -116,6 +117,14 @@ def test_who_stands_still_is_asked_to_turn_for_three_seconds_and_then_gets_a_cha
     assert bench.challenge.is_asked(1)
     bench.challenge.is_met = True
     assert bench.frame().outcome is None
+
+
+def test_where_nothing_speaks_for_a_head_the_visitor_is_asked_sooner() -> None:
+    bench = Bench()
+    bench.passive.score, bench.plane.reason = 0.9, NO_MOTION
+    hints = [live.hint for live in bench.frames(2)]
+    assert hints.count(Hint.NONE) == pytest.approx(Patience().soon_s * 30, abs=2)
+    assert Patience().soon_s < Patience().watch_s
 
 
 def test_who_never_does_what_is_asked_is_refused_and_may_try_again_after_a_rest() -> None:

@@ -16,7 +16,7 @@ from rehearsal_samples import models
 from device.face.landmarks import LEAST_PRESENCE
 from device.face.pad.judge import View
 from device.face.pad.parallax import LEAST_POINTS, Patch, Reference, measure
-from device.face.pad.plane import PlaneTest, is_relief
+from device.face.pad.plane import LITTLE_MOTION, NO_MOTION, PlaneTest, is_relief
 from device.face.quality import DOOR, Inspector
 from device.frame import Frame
 from device.rehearsal.light import DARK, DAY, Light
@@ -48,7 +48,7 @@ def test_other_people_are_heads_too() -> None:
 def test_a_waved_picture_is_never_a_head(instrument: str) -> None:
     said = judged(PlaneTest(), views(held_up(instrument, waved=True), 2.5, start=0.2, fps=20))
     assert said
-    assert {one.reason for one in said} <= {"flat", "no_motion"}
+    assert {one.reason for one in said} <= {"flat", NO_MOTION, LITTLE_MOTION}
 
 
 def test_a_small_print_that_is_waved_is_flat() -> None:
@@ -65,7 +65,7 @@ def test_a_bent_sheet_is_not_a_head(bend: float) -> None:
 
 def test_a_face_that_does_not_move_says_nothing() -> None:
     still = Scene("statue", 1.0, lambda t: Before((Person(SITTER, Pose(z=0.7)),)))
-    assert {(one.score, one.reason) for one in judged(PlaneTest(), views(still, 0.7))} == {(None, "no_motion")}
+    assert {(one.score, one.reason) for one in judged(PlaneTest(), views(still, 0.7))} == {(None, NO_MOTION)}
 
 
 def test_a_picture_held_still_says_nothing() -> None:

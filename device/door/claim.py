@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from device.door.decision import Claim
 from device.sighting import Judgement, Outcome, Sighting
 from device.store.records import Method
 
+SPECIES = ("print", "screen")
+"""Words of the judges that name an attack species; with any other word they say what gave it away ("flat",
+"border"), and the species stays unknown."""
+
+UNKNOWN = "unknown"
 _FACE = frozenset({Method.FACE})
 _NOBODY = {Outcome.ATTACK: "attack", Outcome.UNPROVED: "not_proved"}
 
 
-def claim_from(sighting: Sighting) -> Claim | None:
+@dataclass(frozen=True, slots=True)
+class FaceClaim(Claim):
+    """A claim by a face; frame_seq is the newest frame that it rests on."""
+
+    frame_seq: int = 0
+
+
+def claim_from(sighting: Sighting) -> FaceClaim | None:
     """What a sighting claims; None while vision is still looking or the picture is too poor to say anything."""
     if sighting.outcome in (Outcome.POOR, Outcome.PENDING):
         return None
     is_known = sighting.outcome is Outcome.KNOWN
-    return Claim(
+    return FaceClaim(
         person_id=sighting.person_id if is_known else None,
         methods=_FACE,
         reason_if_none=_NOBODY.get(sighting.outcome, "unknown_face"),
@@ -26,17 +40,21 @@ def claim_from(sighting: Sighting) -> Claim | None:
         model_id=sighting.model_id,
         frames=sighting.frames,
         since_mono=sighting.since_mono,
-        species=_species(sighting) if sighting.outcome is Outcome.ATTACK else "",
-        judges=" ".join(f"{one.judge}={_score_word(one)}" for one in sighting.judgements),
+        species=species_of(sighting.judgements) if sighting.outcome is Outcome.ATTACK else "",
+        judges=" ".join(_words(one) for one in sighting.judgements),
+        frame_seq=sighting.frame_seq,
     )
 
 
-def _species(sighting: Sighting) -> str:
-    """What the judge that was surest of the attack took it for."""
-    named = [one for one in sighting.judgements if one.score is not None and one.reason]
+def species_of(judgements: tuple[Judgement, ...]) -> str:
+    """The attack species: "print" or "screen" where a judge can tell, by the surest one; else "unknown"."""
+    named = [one for one in judgements if one.score is not None and one.reason in SPECIES]
     surest = min(named, key=lambda one: one.score or 0.0, default=None)
-    return surest.reason if surest is not None else "unknown"
+    return surest.reason if surest is not None else UNKNOWN
 
 
-def _score_word(judgement: Judgement) -> str:
-    return judgement.reason or "abstains" if judgement.score is None else f"{judgement.score:.2f}"
+def _words(judgement: Judgement) -> str:
+    """`passive=0.03:print`, `border=no_border`: the score with what the judge saw, or why it has none."""
+    if judgement.score is None:
+        return f"{judgement.judge}={judgement.reason or 'abstains'}"
+    return f"{judgement.judge}={judgement.score:.2f}" + (f":{judgement.reason}" if judgement.reason else "")

@@ -2,7 +2,8 @@
 
 APCER of a species is the share of its attacks that pass as live faces; the worst species is the headline, because an
 attacker chooses. BPCER is the share of live presentations taken for attacks. Both are of the presentations that were
-answered; what the terminal does not answer is the non-response rate (APNRR, BPNRR), and never a pass.
+answered; what the terminal does not answer is the non-response rate (APNRR, BPNRR), and never a pass. A clip in which
+the terminal said both at different moments counts as an error whichever it shows.
 Called by `doorctl evaluate pad`.
 """
 
@@ -53,7 +54,8 @@ class Detection:
     bona_fide   BPCER
     species     APCER of each attack species
     stills, passive_only  presentations that were stills, and answers in which the passive verdict stood alone
-    scores      of the passive networks: live faces as genuine, attacks as impostor
+    live, attacks  scores of the passive networks, 0 where another judge has convicted: of live faces, and of the
+                attacks of each species
     reasons     how often each was the reason for no answer
     """
 
@@ -63,8 +65,14 @@ class Detection:
     presented: int
     stills: int
     passive_only: int
-    scores: Tally
+    live: tuple[float, ...] = ()
+    attacks: dict[str, tuple[float, ...]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Tally:
+        """Live faces as genuine, attacks of all species as impostor."""
+        return tally(self.live, [score for scores in self.attacks.values() for score in scores])
 
     @property
     def abstained(self) -> int:
@@ -95,20 +103,19 @@ def figures_of(judged: Sequence[Judged]) -> Detection:
     """The rates of what was answered."""
     live = [entry for entry in judged if not entry[0].is_attack]
     attacks = [entry for entry in judged if entry[0].is_attack]
-    names = sorted({row.species for row, _ in attacks})
-    live_scores, attack_scores = (_scores(kind) for kind in (live, attacks))
+    by_species = {name: [entry for entry in attacks if entry[0].species == name]
+                  for name in sorted({row.species for row, _ in attacks})}
     reasons: dict[str, int] = {}
     for _, answer in judged:
-        if answer.is_bona_fide is None:
+        if not answer.is_answered:
             reasons[answer.reason] = reasons.get(answer.reason, 0) + 1
     return Detection(
-        bona_fide=_rate(live, is_attack=False),
-        species={name: _rate([entry for entry in attacks if entry[0].species == name], is_attack=True)
-                 for name in names},
-        auc=auc(live_scores, attack_scores), presented=len(judged),
+        bona_fide=_rate(live), species={name: _rate(entries) for name, entries in by_species.items()},
+        auc=auc(_scores(live), _scores(attacks)), presented=len(judged),
         stills=sum(row.is_still for row, _ in judged),
-        passive_only=sum(answer.is_passive for _, answer in judged if answer.is_bona_fide is not None),
-        scores=tally(live_scores, attack_scores), reasons=reasons)
+        passive_only=sum(answer.is_passive for _, answer in judged if answer.is_answered),
+        live=tuple(_scores(live)), attacks={name: tuple(_scores(entries)) for name, entries in by_species.items()},
+        reasons=reasons)
 
 
 def auc(live: Sequence[float], attacks: Sequence[float]) -> float | None:
@@ -124,10 +131,14 @@ def _scores(judged: Sequence[Judged]) -> list[float]:
     return [answer.score for _, answer in judged if answer.score is not None]
 
 
-def _rate(judged: Sequence[Judged], is_attack: bool) -> Rate:
-    answered = [(row, answer.is_bona_fide) for row, answer in judged if answer.is_bona_fide is not None]
-    is_wrong = np.array([is_live == is_attack for _, is_live in answered], np.bool_)
+def _rate(judged: Sequence[Judged]) -> Rate:
+    answered = [(row, _is_wrong(row, answer)) for row, answer in judged if answer.is_answered]
+    is_wrong = np.array([wrong for _, wrong in answered], np.bool_)
     return Rate(len(judged), len(answered), int(is_wrong.sum()), _interval(is_wrong, [row for row, _ in answered]))
+
+
+def _is_wrong(row: Presentation, answer: Answer) -> bool:
+    return answer.is_accepted if row.is_attack else answer.is_convicted
 
 
 def _interval(is_wrong: np.ndarray[tuple[int], np.dtype[np.bool_]], rows: Sequence[Presentation]) -> Interval | None:

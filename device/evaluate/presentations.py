@@ -1,8 +1,13 @@
 """What the terminal says of presentations, pictures and clips: called by `evaluate.pad`.
 
-A clip is watched as the door watches its camera: found, followed, gated, and judged by the panel at the wanted level.
+A clip is one presentation, and is watched as the door watches its camera: found, followed, gated, and judged by the
+panel at the wanted level. What is presented is the largest face of each frame; its track may end and begin anew. The
+presentation was accepted where the door would have opened for any of its tracks, and convicted where any was called
+an attack: both may be true of one clip, which then counts against the terminal whatever was presented.
+
 Nobody in a recording answers a challenge. So where the plane test abstains the passive verdict stands alone; at the
-door the visitor would be asked to turn and then given a challenge. A still gives the passive verdict from the start.
+door the visitor would be asked to turn and then given a challenge. A still gives the passive verdict and that of the
+grid judge from the start.
 """
 
 from __future__ import annotations
@@ -22,11 +27,13 @@ from device.errors import CameraLost, PictureRefused
 from device.evaluate.faces import WORKERS, choose
 from device.evaluate.inputs import Presentation, Remarks
 from device.face.card import Card
+from device.face.liveness import Liveness
 from device.face.lookout import Lookout
 from device.face.models import Models
 from device.face.pad.challenge import Challenge
 from device.face.pad.context import context_judges
 from device.face.pad.fusion import LivenessPanel
+from device.face.pad.grid import LIMIT, search
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
 from device.face.pad.plane import NAME as PLANE
@@ -43,35 +50,49 @@ _CLIP = CameraConfig(source="file", fps=30.0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the terminal makes of one presentation.
+    """What the terminal makes of one presentation; neither accepted nor convicted where it does not answer.
 
-    is_bona_fide  None where it does not answer: no usable face, or too little of one
-    score         of the passive networks, of a clip the median over its frames; None where there is none
+    is_accepted   whether the door would have opened for it at some moment
+    is_convicted  whether it was called an attack at some moment
+    score         of the passive networks, of a clip the median over its frames, and 0 where another judge has
+                  convicted; None where there is none
     is_passive    whether the passive verdict stands alone
     reason        why it is an attack, or why there is no answer
     """
 
-    is_bona_fide: bool | None
+    is_accepted: bool
+    is_convicted: bool
     score: float | None
     is_passive: bool
     reason: str = ""
 
+    @property
+    def is_answered(self) -> bool:
+        return self.is_accepted or self.is_convicted
+
 
 @dataclass(slots=True)
 class _Watched:
-    """What is known of one track of a clip."""
+    """What is known of one track while it was the largest face; `verdicts` of the panel, apart from waiting."""
 
     frames: int = 0
-    decided: bool | None = None
     judgements: tuple[Judgement, ...] = ()
     scores: list[float] = field(default_factory=list)
+    is_accepted: bool = False
+    is_convicted: bool = False
 
-    def add(self, outcome: Outcome | None, judgements: tuple[Judgement, ...], score: float | None) -> None:
+    def add(self, live: Liveness, score: float | None) -> None:
         self.frames += 1
-        self.judgements = judgements
         self.scores += [] if score is None else [score]
-        if self.decided is None and outcome not in (Outcome.PENDING, Outcome.UNPROVED):
-            self.decided = outcome is None
+        self.is_accepted = self.is_accepted or live.outcome is None
+        if not self.is_convicted:
+            self.judgements = live.judgements
+        self.is_convicted = self.is_convicted or live.outcome is Outcome.ATTACK
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the plane test has said anything."""
+        return any(one.judge == PLANE and one.score is not None for one in self.judgements)
 
 
 class _Watch:
@@ -85,12 +106,41 @@ class _Watch:
         self._panel = LivenessPanel([self._passive, *context_judges()], PlaneTest(), Challenge(lambda _: 0))
 
     def see(self, frame: Frame) -> None:
-        for track in self._lookout.see(frame):
+        tracks = self._lookout.see(frame)
+        largest = max(tracks, key=lambda track: track.face.box.area, default=None)
+        for track in tracks:
             quality = self._inspector.inspect(frame.pixels, track.face)
             if quality.is_usable:
                 live = self._panel.judge(frame, track.face, quality, self._demand)
-                watched = self.tracks.setdefault(track.track_id, _Watched())
-                watched.add(live.outcome, live.judgements, self._passive.score_of(track.track_id))
+                if track is largest:
+                    watched = self.tracks.setdefault(track.track_id, _Watched())
+                    watched.add(live, self._passive.score_of(track.track_id))
+
+    def answer(self, threshold: float) -> Answer:
+        """The terminal's answer to what was presented."""
+        tracks = list(self.tracks.values())
+        if not tracks:
+            return Answer(False, False, None, True, "no_usable_face")
+        longest = max(tracks, key=lambda track: track.frames)
+        scores = [score for track in tracks for score in track.scores]
+        score = sorted(scores)[len(scores) // 2] if scores else None
+        if any(track.is_accepted or track.is_convicted for track in tracks):
+            return _answered(tracks, score, threshold)
+        if score is None:
+            last = {one.judge: one.reason for one in longest.judgements}
+            return Answer(False, False, None, True, last.get(PASSIVE, "no_usable_face"))
+        return Answer(score >= threshold, score < threshold, score, True)
+
+
+def _answered(tracks: Sequence[_Watched], score: float | None, threshold: float) -> Answer:
+    """What the panel said of the tracks, some of which it has decided."""
+    is_accepted, convicted = any(track.is_accepted for track in tracks), [one for one in tracks if one.is_convicted]
+    blamed = {f"{one.judge}: {one.reason}" for track in convicted for one in track.judgements
+              if one.reason and one.score is not None and one.score < 0.5}
+    if convicted and not is_accepted and score is not None and score >= threshold:
+        score = 0.0
+    return Answer(is_accepted, bool(convicted), score, not any(track.is_moving for track in tracks),
+                  ", ".join(sorted(blamed)))
 
 
 class Watcher:
@@ -100,7 +150,7 @@ class Watcher:
         self._models = Models.load(card)
         self._networks = PassiveNetworks(card)
         self._examiner = Examiner(self._models, DOOR, mirror=False)
-        self._demand = Demand(level)
+        self._demand = Demand(Level.LOW if level is Level.LOW else Level.NORMAL)
 
     def answer(self, path: Path, is_still: bool) -> Answer:
         """PictureRefused or CameraLost where nothing can be read."""
@@ -110,10 +160,14 @@ class Watcher:
         pixels = read_photo(path)
         finding = choose(self._examiner.survey(pixels), pixels.shape[1], pixels.shape[0])
         if finding is None:
-            return Answer(None, None, True, "no_face")
+            return Answer(False, False, None, True, "no_face")
         said = self._networks.look(pixels, finding.face)
-        is_live = None if said.score is None else said.score >= self._networks.threshold
-        return Answer(is_live, said.score, True, said.reason)
+        if search(pixels, finding.face.box) >= LIMIT:
+            return Answer(False, True, 0.0, False, "grid: grid")
+        if said.score is None:
+            return Answer(False, False, None, True, said.reason)
+        is_live = said.score >= self._networks.threshold
+        return Answer(is_live, not is_live, said.score, True, said.reason)
 
     def _of_clip(self, path: Path) -> Answer:
         camera = open_file(path, _CLIP, SystemClock(), paced=False)
@@ -122,22 +176,9 @@ class Watcher:
             while True:
                 watch.see(camera.read(_READ_S))
         except ClipEnded:
-            return self._weigh(max(watch.tracks.values(), key=lambda track: track.frames, default=_Watched()))
+            return watch.answer(self._networks.threshold)
         finally:
             camera.close()
-
-    def _weigh(self, track: _Watched) -> Answer:
-        last = {one.judge: one for one in track.judgements}
-        score = sorted(track.scores)[len(track.scores) // 2] if track.scores else None
-        plane = last.get(PLANE)
-        is_passive = self._demand.level is Level.LOW or plane is None or plane.score is None
-        if track.decided is not None:
-            blamed = [one.reason for one in track.judgements if one.reason and one.score is not None]
-            return Answer(track.decided, score, is_passive, "" if track.decided else ", ".join(blamed))
-        if score is None:
-            why = last[PASSIVE].reason if PASSIVE in last else "no_usable_face"
-            return Answer(None, None, is_passive, why)
-        return Answer(score >= self._networks.threshold, score, is_passive)
 
 
 def answers(rows: Sequence[Presentation], root: Path, card: Card, level: Level,

@@ -7,37 +7,38 @@ of attacks.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
 
 from device.config import FaceConfig
 from device.errors import ConfigError
-from device.evaluate.intervals import Interval, wilson
+from device.evaluate.intervals import wilson
+from device.face.liveness import Liveness
 from device.face.lookout import Lookout
 from device.face.models import Models
 from device.face.pad.fusion import LivenessPanel
 from device.face.pad.passive import NAME as PASSIVE
+from device.face.pad.sitecard import SiteCard
 from device.face.quality import DOOR, Inspector
 from device.face.types import Quality
 from device.frame import Frame
-from device.sighting import Demand, Level, Outcome
+from device.sighting import Demand, Hint, Level, Outcome
 
+LIVE = "live"
 LEAST_TRIES = 4
 """Live ones and attacks each, without which there is no card."""
 
 GUARD = 0.05
 """The proposed threshold keeps so far from the lowest live score and from the highest of an attack, where it can."""
 
-STALE = timedelta(days=180)
-"""After that, or after a change of camera or lamps, commissioning should be repeated."""
+SETTLE_S = 1.0
+"""After its verdict a try is watched for so long still: a live person may yet be called an attack."""
 
-DRIFTED = 0.15
-"""Change of the median live score against the stored card that is worth a word."""
+Prompt = Callable[[Hint, str], None]
+"""Told what the visitor is asked to do now: the hint, and the action where it is a challenge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,85 +61,61 @@ class Try:
     exposure: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SiteCard:
-    """What commissioning found; `proposed` is None where live people and pictures cannot be told apart by score."""
-
-    made_at: str
-    camera: str
-    model_id: str
-    level: str
-    threshold: float | None
-    proposed: float | None
-    live_tries: int
-    bpcer: float
-    bpcer_interval: Interval
-    attacks: dict[str, int]
-    apcer: dict[str, float]
-    apcer_worst: float
-    apcer_interval: Interval
-    live_median: float | None
-    latency_median_s: float | None
-    latency_p95_s: float | None
-    exposure_least: float
-    exposure_most: float
-    warnings: tuple[str, ...]
-
-    def write(self, path: Path) -> None:
-        """Beside the configuration; ConfigError where it cannot be written."""
-        try:
-            path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or 'cannot be written'}") from None
-
-
 @dataclass(slots=True)
 class _Seen:
     """One presentation while it goes on."""
 
     begun_mono: float | None = None
     passed_mono: float | None = None
+    decided_mono: float = float("inf")
     is_attack: bool = False
     score: float | None = None
-    exposures: list[float] | None = None
+    exposures: list[float] = field(default_factory=list)
+
+    def take(self, frame: Frame, quality: Quality, live: Liveness) -> None:
+        self.begun_mono = frame.mono if self.begun_mono is None else self.begun_mono
+        self.is_attack = self.is_attack or live.outcome is Outcome.ATTACK
+        if live.outcome is None and self.passed_mono is None:
+            self.passed_mono = frame.mono
+        if live.outcome in (None, Outcome.ATTACK):
+            self.decided_mono = min(self.decided_mono, frame.mono)
+        self.exposures.append(quality.exposure)
+        scores = [one.score for one in live.judgements if one.judge == PASSIVE and one.score is not None]
+        self.score = scores[0] if scores else self.score
 
 
 def watch(frames: Iterable[Frame], models: Models, config: FaceConfig, panel: LivenessPanel, level: Level,
-          species: str, light: str) -> Try | None:
-    """One presentation before the camera, to the end of `frames`; None where no usable face was seen."""
+          species: str, light: str, prompt: Prompt = lambda hint, action: None) -> Try | None:
+    """One presentation before the camera, to SETTLE_S after its verdict or to the end of `frames`; None where no
+    usable face was seen. CameraLost where the camera is."""
     lookout = Lookout(models)
-    inspector = Inspector(replace(DOOR, min_interocular_px=config.min_interocular_px))
-    seen = _Seen(exposures=[])
+    inspector = Inspector(replace(DOOR, min_interocular_px=config.min_interocular_px,
+                                  max_interocular_px=config.max_interocular_px))
+    seen, asked = _Seen(), (Hint.NONE, "")
     for frame in frames:
         for track in lookout.see(frame)[:1]:
             quality = inspector.inspect(frame.pixels, track.face)
             if quality.is_usable:
                 live = panel.judge(frame, track.face, quality, Demand(level))
-                _take(seen, frame, quality, live.outcome)
-                scores = [one.score for one in live.judgements if one.judge == PASSIVE and one.score is not None]
-                seen.score = scores[0] if scores else seen.score
+                seen.take(frame, quality, live)
+                if (live.hint, live.action) != asked:
+                    asked = live.hint, live.action
+                    prompt(*asked)
+        if frame.mono - seen.decided_mono > SETTLE_S:
+            break
     if seen.begun_mono is None:
         return None
-    is_passed = seen.passed_mono is not None and not seen.is_attack
+    # Where an attack has passed the door is open, whatever is seen of it later.
+    is_passed = seen.passed_mono is not None and not (species == LIVE and seen.is_attack)
     latency = seen.passed_mono - seen.begun_mono if seen.passed_mono is not None and is_passed else None
-    return Try(species, light, seen.score, is_passed, latency,
-               float(np.median(seen.exposures)) if seen.exposures else None)
-
-
-def _take(seen: _Seen, frame: Frame, quality: Quality, outcome: Outcome | None) -> None:
-    seen.begun_mono = frame.mono if seen.begun_mono is None else seen.begun_mono
-    seen.is_attack = seen.is_attack or outcome is Outcome.ATTACK
-    if outcome is None and seen.passed_mono is None:
-        seen.passed_mono = frame.mono
-    if seen.exposures is not None:
-        seen.exposures.append(quality.exposure)
+    return Try(species, light, seen.score, is_passed, latency, float(np.median(seen.exposures)))
 
 
 def card_of(tries: Sequence[Try], *, camera: str, model_id: str, level: Level, threshold: float | None,
             at: datetime) -> SiteCard:
     """The card of these tries; ConfigError where there are too few of either kind."""
-    live = [one for one in tries if one.species == "live"]
-    attacks = [one for one in tries if one.species != "live"]
+    live = [one for one in tries if one.species == LIVE]
+    attacks = [one for one in tries if one.species != LIVE]
     if len(live) < LEAST_TRIES or len(attacks) < LEAST_TRIES:
         raise ConfigError(f"{len(live)} live tries and {len(attacks)} attacks were seen; {LEAST_TRIES} of each are "
                           "needed: commission again")
@@ -158,7 +135,7 @@ def card_of(tries: Sequence[Try], *, camera: str, model_id: str, level: Level, t
         threshold=threshold, proposed=proposed, live_tries=len(live), bpcer=rejected / len(live),
         bpcer_interval=wilson(rejected, len(live)) or (0.0, 1.0), attacks=counts, apcer=apcer,
         apcer_worst=apcer[worst], apcer_interval=wilson(passed[worst], counts[worst]) or (0.0, 1.0),
-        live_median=float(np.median(live_scores)) if live_scores else None,
+        live_scores=tuple(sorted(live_scores)),
         latency_median_s=float(np.median(latencies)) if latencies else None,
         latency_p95_s=float(np.quantile(latencies, 0.95)) if latencies else None,
         exposure_least=min(exposures), exposure_most=max(exposures),
@@ -189,30 +166,3 @@ def _warnings(live: Sequence[Try], attacks: Sequence[Try], proposed: float | Non
         rejected = [one for one in live if one.light == light and not one.is_passed]
         if rejected:
             yield f"{len(rejected)} live tries did not pass in {light} light"
-
-
-def drift(old: SiteCard, new: SiteCard) -> str:
-    """What has changed since the stored card; "" where nothing to speak of."""
-    if old.model_id != new.model_id or old.camera != new.camera:
-        return "camera or pack have changed since the last time"
-    if old.live_median is None or new.live_median is None:
-        return ""
-    change = new.live_median - old.live_median
-    return f"live scores have moved by {change:+.2f} since {old.made_at[:10]}" if abs(change) > DRIFTED else ""
-
-
-def read_card(path: Path) -> SiteCard | None:
-    """The stored card; None where there is none; ConfigError where it is damaged."""
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        return SiteCard(**{**table, "bpcer_interval": tuple(table["bpcer_interval"]),
-                           "apcer_interval": tuple(table["apcer_interval"]), "warnings": tuple(table["warnings"])})
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError):
-        raise ConfigError(f"{path}: is damaged; delete it and commission again") from None
-
-
-def is_stale(card: SiteCard, now: datetime) -> bool:
-    """Whether commissioning should be repeated for its age."""
-    return now - datetime.fromisoformat(card.made_at) > STALE

@@ -62,6 +62,17 @@ def stands(who: str = SITTER, pose: Pose | None = None, light: Light = DAY, name
     return Scene(name or f"{who} stands", 4.0, at)
 
 
+def turns(who: str = SITTER, degrees: float = 8.0, period_s: float = 2.4, light: Light = DAY, seed: int = 1) -> Scene:
+    """Somebody stands before the camera and turns the head gently from side to side, from the first moment on."""
+    still = Pose(z=0.85)
+
+    def at(t: float) -> View:
+        turned = replace(still, yaw=degrees * sin(2 * pi * t / period_s))
+        return View((Person(who, alive(turned, t, seed)),), (), light)
+
+    return Scene(f"{who} turns by {degrees:.0f} degrees", 6.0, at)
+
+
 def performs(action: str, who: str = SITTER, light: Light = DAY, seed: int = 1) -> Scene:
     """Somebody who stands before the camera does, after a moment, what a challenge asks for (the words of
     `face.pad.action`; anything else is to look ahead)."""

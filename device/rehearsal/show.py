@@ -33,6 +33,7 @@ from device.packs.archives import portrait
 from device.rehearsal import scenes
 from device.rehearsal.camera import RehearsalCamera
 from device.rehearsal.light import DARK, WARM
+from device.rehearsal.pace import ATTACK, STRANGER, Pace
 from device.rehearsal.people import SITTER, STRANGERS, people_of
 from device.rehearsal.scenes import Scene, empty, held_up, performs, walks_up
 from device.rehearsal.stage import Stage, enrolment_photo
@@ -48,7 +49,6 @@ PATIENCE_S = 15.0  # for one act; a person who is not answered by then has given
 LAP_S = 22.0  # one round of all visitors takes about so long
 PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track to end
 STANDING_S = 3.2  # after which whoever walks up has come to stand
-ATTACK = "attack"
 WAVED_OFF_S = 2.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
 Say = Callable[[str], None]
 
@@ -102,6 +102,7 @@ class Show:
         self._expected: str | None = None
         self._begun_mono = 0.0
         self._performed = ""
+        self._pace, self._until = Pace(), float("inf")
         self._decisions: queue.Queue[Decision] = queue.Queue(100)
         self._teller = Teller(say, self._name)
 
@@ -136,6 +137,7 @@ class Show:
 
     def _direct(self, worker: Worker, seconds: float | None) -> None:
         start = self.clock.mono()
+        self._until = float("inf") if seconds is None else start + max(seconds, LAP_S)
         library = self._library(self)
         lights = [("", walks_up()), (", in the dark", walks_up(light=DARK)),
                   (", in warm light", walks_up(light=WARM)), (", beside a stranger", scenes.SCENES["two_people"])]
@@ -156,7 +158,7 @@ class Show:
 
     def _act(self, worker: Worker, title: str, scene: Scene, expected: str | None) -> None:
         """Show a visitor until the door has answered as it must, or patience ends."""
-        if worker.stopping.is_set():
+        if not self._keep_pace(worker, expected):
             return
         self._say(f"-- {title}")
         self._expected, self._begun_mono = expected, self.clock.mono()
@@ -172,6 +174,16 @@ class Show:
         worker.stopping.wait(0.6)
         self._camera.show(empty())
         worker.stopping.wait(PAUSE_S)
+
+    def _keep_pace(self, worker: Worker, expected: str | None) -> bool:
+        """Wait until the door would not lock anybody out for this visitor; false where the show ends before that."""
+        key = None if expected == SITTER else expected or STRANGER
+        wait_s = self._pace.wait_s(key, self.terminal.rosters.current.rules.site, self.clock.mono())
+        if wait_s > 0.0 and self.clock.mono() + wait_s > self._until:
+            return False
+        if wait_s > PAUSE_S:
+            self._say(f"-- nobody for {wait_s:.0f} s: more refused visitors in a minute would lock the face out")
+        return not worker.stopping.wait(wait_s)
 
     def _is_answer(self, expected: str | None) -> bool:
         try:
@@ -232,6 +244,7 @@ class Show:
         else:
             score.refusals += 1
             score.attacks += decision.reason == ATTACK
+            self._pace = self._pace.after(decision, self.terminal.rosters.current.rules.site, at.mono)
         self._teller.decided(decision, at)
         if not self._decisions.full():
             self._decisions.put_nowait(decision)

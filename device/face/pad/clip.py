@@ -1,8 +1,8 @@
 """Video liveness: whether a recorded clip shows one live person who does what a random code asks, in its order.
 
-Called by `doorctl liveness` and by the hub, for enrolment and remote checks. The clip has no prompts to wait for, so
-the rule is stricter than at the door: the actions must come one after another from a quiet face, and nothing else
-that could have been asked may come between them. A clip that goes through every action there is passes for no code.
+Called by `doorctl liveness` and by the hub, for enrolment and remote checks. The judges are the door's, those that
+can only convict included; a print that is raised into view convicts the clip, whoever else it shows. The rule of the
+actions is `face.pad.order`'s: what is done beyond the code is refused as well.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from device.face.extract import unit
 from device.face.lookout import Cadence, Lookout
 from device.face.models import Models
 from device.face.pad.action import FACE_ACTIONS, Action
-from device.face.pad.challenge import CENTRED_DEG, SWAY_DEG
-from device.face.pad.gesture import Gesture, Observer, Progress, Signs
+from device.face.pad.context import context_judges
+from device.face.pad.fusion import Patience
+from device.face.pad.gesture import Observer
 from device.face.pad.judge import Judge, View
+from device.face.pad.order import Order
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
 from device.face.pad.plane import NAME as PLANE
@@ -34,20 +36,25 @@ LONGEST_S = 30.0
 """Of a clip; five actions take about twelve seconds."""
 
 RECOGNISED_EVERY = 4
-QUIET_S = 0.25
 MOST_ACTIONS = 5
 
-_SIDEWAYS = frozenset({Action.TURN_LEFT, Action.TURN_RIGHT, Action.SHAKE})
-_UPRIGHT = frozenset({Action.LOOK_UP, Action.LOOK_DOWN, Action.NOD})
-_RELATED = {action: group for group in (_SIDEWAYS, _UPRIGHT) for action in group}
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """Who the clip must show: vectors of unit length, and the cosine from which one of them is that person's."""
+
+    vectors: tuple[Floats, ...]
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
 class ClipVerdict:
     """What a clip shows.
 
-    reason  "live", or why not: too_long, no_face, another_face, not_done (`done` says how far it came), wrong_action,
-            attack (a judge's score is below its threshold), no_proof (a judge that was needed abstained)
+    reason    "live", or why not: too_long, no_face, attack (a judge has convicted a face in it), another_face,
+              not_the_person, wrong_action, not_done (`done` says how far it came), no_proof (a judge that was needed
+              abstained)
+    likeness  cosine to whom it must show, -1..1; None where nobody was named
     """
 
     is_live: bool
@@ -55,6 +62,7 @@ class ClipVerdict:
     done: tuple[Action, ...]
     judgements: tuple[Judgement, ...]
     frames: int
+    likeness: float | None = None
 
 
 def parse_code(text: str) -> tuple[Action, ...]:
@@ -69,53 +77,6 @@ def parse_code(text: str) -> tuple[Action, ...]:
     return tuple(known[word] for word in words)
 
 
-@dataclass(slots=True, eq=False)
-class _Order:
-    """How far the actions of a code have come."""
-
-    code: tuple[Action, ...]
-    done: list[Action] = field(default_factory=list)
-    quiet: list[Signs] = field(default_factory=list)
-    level: float | None = None
-    gestures: list[Gesture] = field(default_factory=list)
-    is_wrong: bool = False
-
-    def take(self, signs: Signs) -> None:
-        if self.is_wrong or self.is_done:
-            return
-        if not self.gestures:
-            self._rest(signs)
-            return
-        for gesture in self.gestures:
-            progress = gesture.feed(signs)
-            is_wanted = gesture is self.gestures[0]
-            if is_wanted and progress is Progress.DONE:
-                self.done.append(gesture.action)
-                self.gestures, self.quiet = [], []
-                return
-            self.is_wrong = self.is_wrong or progress is (Progress.WRONG if is_wanted else Progress.DONE)
-
-    @property
-    def is_done(self) -> bool:
-        return len(self.done) == len(self.code)
-
-    def _rest(self, signs: Signs) -> None:
-        level = signs.pitch if self.level is None else self.level
-        is_ahead = abs(signs.yaw) <= CENTRED_DEG and abs(signs.pitch - level) <= 2 * SWAY_DEG
-        first = self.quiet[0] if self.quiet else signs
-        is_still = max(abs(signs.yaw - first.yaw), abs(signs.pitch - first.pitch)) <= SWAY_DEG
-        self.quiet = [*self.quiet, signs] if is_ahead and is_still else []
-        if len(self.quiet) >= 3 and signs.mono - self.quiet[0].mono >= QUIET_S:
-            self.level = level
-            self.gestures = [Gesture(action, tuple(self.quiet)) for action in self._watched()]
-
-    def _watched(self) -> list[Action]:
-        """What is asked, and what must not come instead; nobody can help blinking, and a shake begins as a turn."""
-        wanted = self.code[len(self.done)]
-        allowed = {wanted, Action.BLINK, *_RELATED.get(wanted, ())}
-        return [wanted, *(action for action in Action if action not in allowed)]
-
-
 class ClipJudge:
     """Judges clips with one set of networks; used on one thread."""
 
@@ -123,12 +84,12 @@ class ClipJudge:
         self._models = models
         self._networks = PassiveNetworks(models.card) if models.card.passive is not None else None
 
-    def judge(self, frames: Iterable[Frame], code: Sequence[Action]) -> ClipVerdict:
-        """The verdict on a clip, read to its end, or to where it fails.
+    def judge(self, frames: Iterable[Frame], code: Sequence[Action], expected: Expected | None = None) -> ClipVerdict:
+        """The verdict on a clip, which is read to its end.
 
         Without the passive networks the code must ask for the face and for the head, or there is no proof.
         """
-        watch = _Watch(self._judges(), _Order(tuple(code)), _Identity(self._models))
+        watch = _Watch(self._judges(), Order(tuple(code)), _Identity(self._models), expected)
         lookout, inspector, begun = Lookout(self._models, Cadence()), Inspector(DOOR), None
         for frame in frames:
             begun = frame.mono if begun is None else begun
@@ -136,16 +97,17 @@ class ClipJudge:
                 return watch.verdict("too_long")
             for track in lookout.see(frame):
                 view = View(frame, track.face, inspector.inspect(frame.pixels, track.face))
-                if view.quality.is_usable and not watch.take(view):
-                    return watch.verdict("another_face")
+                if view.quality.is_usable:
+                    watch.take(view)
         return watch.verdict(watch.reason())
 
     def _judges(self) -> list[Judge]:
-        return [PlaneTest(), *([PassiveJudge(self._networks)] if self._networks is not None else [])]
+        passive = [PassiveJudge(self._networks)] if self._networks is not None else []
+        return [PlaneTest(), *passive, *context_judges()]
 
 
 class _Identity:
-    """Whether the clip shows one person throughout, by the recogniser."""
+    """Whether the clip shows one person throughout, by the recogniser, and how much that person is like another."""
 
     def __init__(self, models: Models) -> None:
         self._models, self._least = models, same_face_score(models.card)
@@ -165,55 +127,83 @@ class _Identity:
         known = [unit(other) for other in (self._sum, self._newest) if other is not None]
         scores = [float(np.vdot(other, vector)) for other in known if other is not None]
         is_same = not scores or max(scores) >= self._least
-        self._sum = vector if self._sum is None else self._sum + vector
-        self._newest = vector
+        if is_same:
+            self._sum = vector if self._sum is None else self._sum + vector
+            self._newest = vector
         return is_same
+
+    def likeness(self, expected: Expected) -> float:
+        """The best cosine of the clip's mean face; -1 where there is none."""
+        mean = None if self._sum is None else unit(self._sum)
+        return max((float(np.vdot(mean, vector)) for vector in expected.vectors if mean is not None), default=-1.0)
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the judges last said of one track, and for how many frames in a row one of them was sure of an attack."""
+
+    said: dict[str, Judgement] = field(default_factory=dict)
+    sure: int = 0
+    is_attack: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """One clip being judged."""
+    """One clip being judged. The first track is the person's; any other one is another face, or an attack."""
 
     judges: list[Judge]
-    order: _Order
+    order: Order
     identity: _Identity
+    expected: Expected | None
     observer: Observer = field(default_factory=Observer)
-    said: dict[str, Judgement] = field(default_factory=dict)
-    track_id: int | None = None
+    tracks: dict[int, _Track] = field(default_factory=dict)
+    has_another: bool = False
     frames: int = 0
+    patience: Patience = field(default_factory=Patience)
 
-    def take(self, view: View) -> bool:
-        """One more view; False where it is of another face than those before."""
-        if self.track_id not in (None, view.track_id) or not self.identity.goes_on(view):
-            return False
-        self.track_id, self.frames = view.track_id, self.frames + 1
-        self.order.take(self.observer.read(view))
+    def take(self, view: View) -> None:
+        """One more view of any track."""
+        track = self.tracks.setdefault(view.track_id, _Track())
+        is_first = next(iter(self.tracks)) == view.track_id
+        if is_first and self.identity.goes_on(view):
+            self.frames += 1
+            self.order.take(self.observer.read(view))
+        else:
+            self.has_another = True
         for judge in self.judges:
-            self.said[judge.name] = judge.judge(view)
-        return True
+            track.said[judge.name] = judge.judge(view)
+        track.sure = track.sure + 1 if self._is_bad(track, self.patience.sure_share) else 0
+        track.is_attack = track.is_attack or track.sure >= self.patience.attack_frames
 
     def verdict(self, reason: str) -> ClipVerdict:
-        return ClipVerdict(reason == "live", reason, tuple(self.order.done), tuple(self.said.values()), self.frames)
+        said = tuple(next(iter(self.tracks.values())).said.values()) if self.tracks else ()
+        likeness = self.identity.likeness(self.expected) if self.expected is not None else None
+        return ClipVerdict(reason == "live", reason, tuple(self.order.done), said, self.frames, likeness)
 
     def reason(self) -> str:
-        if not self.said:
+        """"live", or the first thing that stands against it."""
+        if not self.tracks:
             return "no_face"
-        if any(self._is_bad(judge) for judge in self.judges):
-            return "attack"
-        if self.order.is_wrong:
-            return "wrong_action"
-        if not self.order.is_done:
-            return "not_done"
-        return "live" if self._is_proved() else "no_proof"
+        against = {
+            "attack": any(track.is_attack or self._is_bad(track) for track in self.tracks.values()),
+            "another_face": self.has_another,
+            "not_the_person": (self.expected is not None
+                               and self.identity.likeness(self.expected) < self.expected.threshold),
+            "wrong_action": self.order.is_wrong,
+            "not_done": not self.order.is_done,
+            "no_proof": not self._is_proved(next(iter(self.tracks.values())).said),
+        }
+        return next((reason for reason, stands in against.items() if stands), "live")
 
-    def _is_bad(self, judge: Judge) -> bool:
-        score = self.said[judge.name].score
-        return score is not None and score < judge.threshold
+    def _is_bad(self, track: _Track, share: float = 1.0) -> bool:
+        """Whether a judge's last word lies below that share of its threshold."""
+        scores = [(track.said[judge.name].score, judge.threshold) for judge in self.judges]
+        return any(score is not None and score < threshold * share for score, threshold in scores)
 
-    def _is_proved(self) -> bool:
+    def _is_proved(self, said: dict[str, Judgement]) -> bool:
         """Whether the judges whose silence would be acceptance have spoken."""
         is_pose = any(action not in FACE_ACTIONS for action in self.order.code)
         is_face = any(action in FACE_ACTIONS for action in self.order.code)
-        if is_pose and self.said[PLANE].score is None:
+        if is_pose and said[PLANE].score is None:
             return False
-        return self.said[PASSIVE].score is not None if PASSIVE in self.said else is_pose and is_face
+        return said[PASSIVE].score is not None if PASSIVE in said else is_pose and is_face

@@ -1,6 +1,7 @@
 """Judges that look beside the face: a border that moves along with it, and frames without a camera's noise.
 
-Both can only convict. That nothing was found says nothing for a live face, so until then they abstain.
+Both can only convict, as those of `face.pad.still` and `face.pad.grid` can. That nothing was found says nothing for a
+live face, so until then they abstain.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from device.face.pad.border import Surroundings
+from device.face.pad.grid import GridJudge
 from device.face.pad.judge import Judge, Memories, View, abstain
+from device.face.pad.still import StillJudge
 from device.sighting import Judgement
 
 EVERY = 5
@@ -117,8 +120,8 @@ class FrozenJudge:
 
 
 def context_judges() -> tuple[Judge, ...]:
-    """Fresh ones, for one panel."""
-    return BorderJudge(), FrozenJudge()
+    """Fresh ones of all that can only convict, for one panel."""
+    return BorderJudge(), FrozenJudge(), StillJudge(), GridJudge()
 
 
 def _region(view: View) -> tuple[slice, slice]:

@@ -26,7 +26,7 @@ from device.face.pad.infrared import Infrared, Pairing
 from device.face.pad.judge import Judge, Memories, View
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
-from device.face.pad.plane import PlaneTest
+from device.face.pad.plane import NO_MOTION, PlaneTest
 from device.face.types import Face, Quality
 from device.frame import Frame
 from device.sighting import Demand, Hint, Judgement, Level, Outcome
@@ -41,6 +41,7 @@ class Patience:
 
     watch_s        that the plane test may abstain before the visitor is told to do something: a walker's sway and a
                    glance to the side decide it within half a second
+    soon_s         the same where nothing at all has spoken for a head yet
     turn_s         that the visitor is asked to turn a little before being given a challenge
     attack_frames  in a row that must look like an attack, with no doubt, before it is called one
     doubt_frames   the same where a judge's score lies only a little below its threshold
@@ -49,6 +50,7 @@ class Patience:
     """
 
     watch_s: float = 1.0
+    soon_s: float = 0.6
     turn_s: float = 3.0
     attack_frames: int = 3
     doubt_frames: int = 20
@@ -77,6 +79,10 @@ class _Seen:
         """Whether a judge's score lies below that share of its threshold."""
         return any(one.score is not None and one.score < self.thresholds[one.judge] * share
                    for one in self.judgements)
+
+    def has_said(self, reason: str) -> bool:
+        """Whether a judge abstains for that reason."""
+        return any(one.score is None and one.reason == reason for one in self.judgements)
 
     def is_good(self, name: str) -> bool:
         return any(one.judge == name and one.score is not None and one.score >= self.thresholds[name]
@@ -152,14 +158,14 @@ class LivenessPanel:
         if needs_challenge and not is_met:
             return self._demand_action(view, seen, demand)
         if self._has_passive and not seen.is_good(PASSIVE):
-            is_too_near = any(one.judge == PASSIVE and one.reason == OUT_OF_VIEW for one in seen.judgements)
-            return Liveness(Outcome.PENDING, seen.judgements, Hint.STEP_BACK if is_too_near else Hint.NONE)
+            return Liveness(Outcome.PENDING, seen.judgements,
+                            Hint.STEP_BACK if seen.has_said(OUT_OF_VIEW) else Hint.NONE)
         if demand.level is Level.LOW or seen.is_good(self._plane.name) or is_met:
             return Liveness(None, seen.judgements)
-        waited_s = view.mono - track.begun_mono
-        if waited_s < self._patience.watch_s:
+        waited_s, patience = view.mono - track.begun_mono, self._patience
+        if waited_s < (patience.soon_s if seen.has_said(NO_MOTION) else patience.watch_s):
             return Liveness(Outcome.PENDING, seen.judgements)
-        if waited_s < self._patience.watch_s + self._patience.turn_s:
+        if waited_s < patience.watch_s + patience.turn_s:
             return Liveness(Outcome.PENDING, seen.judgements, Hint.TURN_A_LITTLE)
         return self._demand_action(view, seen, demand)
 

@@ -65,7 +65,7 @@ class Judge(Protocol):
         """Take one more frame of that track; the judgement is of the whole track so far.
 
         A score of None abstains, and `reason` says what for. The reason of an attack is its species where the judge
-        can tell ("print", "screen"), else what gave it away ("flat", "border", "still").
+        can tell ("print", "screen"), else what gave it away ("flat", "border", "still", "grid").
         """
         ...
 

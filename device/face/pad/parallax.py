@@ -36,6 +36,8 @@ POINTS = 64
 LEAST_POINTS = 20
 _CORNER_GAP = 4
 _AGREE_PX = 0.4
+_SAME_PX = 0.25
+_TRIMS = 2
 _LEAST_SIZE = 1e-3
 
 _MOVING = (
@@ -48,7 +50,7 @@ _MOVING = (
     291, 62, 292, 76, 306,
 )
 FIRM: Indices = np.setdiff1d(np.arange(468), np.array(_MOVING))
-_WINDOW, _LEVELS, _UNTIL = (13, 13), 2, (3, 12, 0.03)
+_WINDOW, _LEVELS, _UNTIL = (21, 21), 2, (3, 12, 0.03)
 _POSE_POINTS: Indices = FIRM[::4]
 
 
@@ -137,29 +139,32 @@ def measure(reference: Reference, patch: Patch) -> Parallax | None:
     # A point whose surroundings say nothing stays where the search began: one that is found from both beginnings,
     # where a picture would have it and where a head would, was seen.
     seen, is_found = _follow(reference.patch.grey, patch.grey, start, plane)
-    again, is_found_again = _follow(reference.patch.grey, patch.grey, start, head)
+    again, is_found_again = seen.copy(), is_found.copy()
+    is_apart = np.hypot(*(head - plane).T) > _SAME_PX
+    if is_apart.any():
+        again[is_apart], is_found_again[is_apart] = _follow(reference.patch.grey, patch.grey, start[is_apart],
+                                                            head[is_apart])
     kept = is_found & is_found_again & (np.hypot(*(seen - again).T) < _AGREE_PX)
     return _compare(start, (seen + again) * np.float32(0.5) - start, head - start, reference.relief, kept)
 
 
 def _compare(start: Floats, seen: Floats, head: Floats, relief: Floats, kept: Flags) -> Parallax | None:
-    """The parallax on the points that are kept, without those that fit neither a head nor a plane."""
-    parallax = None
-    for _ in range(3):
+    """The parallax on the points that are kept, without those that fit neither a head nor a plane; None where too
+    few are left."""
+    for trims in range(_TRIMS, -1, -1):
         count = int(kept.sum())
         if count < LEAST_POINTS:
             return None
         plane = _plane_fields(start[kept])
         depth = _relief_fields(start[kept], relief[kept], plane)
-        left, wanted = _flat(_off(plane, seen[kept])), _flat(_off(plane, head[kept]))
+        left = _flat(_off(plane, seen[kept]))
         explained = _explained(depth, left)
-        rest = np.hypot(*(left - explained).reshape(2, -1))
-        beyond = _beyond_sheets(_sheet_fields(start[kept], plane), depth, left)
-        parallax = _parallax(left, explained, wanted, beyond, count)
-        places = np.flatnonzero(kept)
-        kept = kept.copy()
-        kept[places[rest > max(2.5 * float(np.median(rest)), 0.3)]] = False
-    return parallax
+        if trims:
+            rest = np.hypot(*(left - explained).reshape(2, -1))
+            kept = kept.copy()
+            kept[np.flatnonzero(kept)[rest > max(2.5 * float(np.median(rest)), 0.3)]] = False
+    beyond = _beyond_sheets(_sheet_fields(start[kept], plane), depth, left)
+    return _parallax(left, explained, _flat(_off(plane, head[kept])), beyond, count)
 
 
 def _explained(fields: Doubles, motion: Doubles) -> Doubles:

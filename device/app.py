@@ -12,11 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from device.clock import SystemClock
-from device.config import DEFAULT_PATH, read_config
+from device.config import DEFAULT_PATH
 from device.errors import TerminalError
 from device.hardware.link import RelayLink
 from device.hardware.orders import Ack
 from device.hardware.pins import VARIABLE
+from device.hub_settings import HubSettings
 from device.observe.logs import set_up
 from device.store.places import places
 from device.terminal import Terminal
@@ -41,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    config, clock = read_config(options.config), SystemClock()
+    where, clock = places(), SystemClock()
+    settings = HubSettings(options.config, where.journal_db.parent)
+    config = settings.config
     relay = RelayLink(config.pins.lock, config.pins.active_low, clock, options.relay_socket)
     is_mock = os.environ.get(VARIABLE, "").strip() == "mock"
-    with Terminal(config, places(), clock, relay=relay, acknowledged=_acknowledged if is_mock else None,
-                  echo=_echo if is_mock else None) as terminal:
+    with Terminal(config, where, clock, relay=relay, settings=settings,
+                  acknowledged=_acknowledged if is_mock else None, echo=_echo if is_mock else None) as terminal:
         obey_signals(terminal)
         if is_mock:
             effects.setLevel(logging.INFO)  # whatever else is logged: it is all that such a door does
@@ -68,12 +71,15 @@ def _echo(line: str) -> None:
 
 def obey_signals(terminal: Terminal) -> None:
     """SIGTERM and SIGINT end the door's loop in order; SIGUSR1 is a reset given at the door, SIGUSR2 lets an OSDP
-    device be paired."""
+    device be paired, SIGHUP says that the clock is right."""
     def reset(number: int, frame: FrameType | None) -> None:
         terminal.reset()
 
     def pair(number: int, frame: FrameType | None) -> None:
         terminal.pair()
+
+    def confirm(number: int, frame: FrameType | None) -> None:
+        terminal.confirm_clock()
 
     def stop(number: int, frame: FrameType | None) -> None:
         terminal.stop()
@@ -82,3 +88,4 @@ def obey_signals(terminal: Terminal) -> None:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGUSR1, reset)
     signal.signal(signal.SIGUSR2, pair)
+    signal.signal(signal.SIGHUP, confirm)

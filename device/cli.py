@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("run", "config", "status", "doctor", "reset", "pair", "selftest", "person", "credential", "compare",
+NOUNS = ("run", "config", "status", "doctor", "reset", "clock", "pair", "selftest", "person", "credential", "compare",
          "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission", "models",
          "evaluate", "bench")
 

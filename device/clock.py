@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -14,7 +15,12 @@ from typing import Protocol
 
 
 class ClockQuality(Enum):
-    """How far the wall time can be trusted (see `sync/README.md` for who sets it)."""
+    """How far the wall time can be trusted; judged by `device.timekeeper`.
+
+    SYNCED     set by NTP, or confirmed by the hub's signed time within the last 24 h of this boot
+    HOLDOVER   was SYNCED earlier in this boot, and has run on evenly since
+    UNTRUSTED  never in this boot, or it stands before what is known to have been
+    """
 
     SYNCED = "synced"
     HOLDOVER = "holdover"
@@ -71,6 +77,26 @@ def boot_id() -> str:
 
 # Set by systemd-timesyncd once the time has come from the network since this boot.
 _SYNCED_MARK = Path("/run/systemd/timesync/synchronized")
+_UNSYNCED = 0x40  # STA_UNSYNC of <sys/timex.h>
+_TIMEX_BYTES = 208
+_STATUS_AT = 40 if ctypes.sizeof(ctypes.c_long) == 8 else 20
+
+
+def is_ntp_synced(mark: Path = _SYNCED_MARK) -> bool:
+    """Whether NTP has set this machine's clock: what chrony, ntpd or timesyncd told the kernel, or timesyncd's mark,
+    where a sandbox does not let the kernel be asked."""
+    return _kernel_is_synced() or mark.exists()
+
+
+def _kernel_is_synced() -> bool:
+    """adjtimex(2) with no mode set only reads, and needs no privilege."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    try:
+        if ctypes.CDLL(None, use_errno=True).adjtimex(timex) < 0:
+            return False
+    except (OSError, AttributeError):
+        return False
+    return not ctypes.c_int.from_buffer(timex, _STATUS_AT).value & _UNSYNCED
 
 
 def quality_of(now: datetime, floor: datetime, mark: Path = _SYNCED_MARK) -> ClockQuality:

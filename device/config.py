@@ -221,15 +221,29 @@ class Config:
 
 def read_config(path: Path) -> Config:
     """The configuration in `path`; ConfigError with one line where it cannot be used."""
+    return parse_config(read_table(path), str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The TOML document in `path`, of which nothing is checked yet; ConfigError where it is none."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; copy systemd/terminal.toml there and name the lock") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
+    return table_of(text, str(path))
+
+
+def table_of(text: str, where: str) -> dict[str, Any]:
+    """A TOML document, of which nothing is checked yet; ConfigError where it is none."""
+    try:
+        table: dict[str, Any] = tomllib.loads(text)
+        return table
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{path}: lists or tables are nested too deeply") from None
-    return parse_config(table, str(path))
+        raise ConfigError(f"{where}: lists or tables are nested too deeply") from None
 
 
 def parse_config(table: dict[str, Any], where: str = "terminal.toml") -> Config:

@@ -1,4 +1,4 @@
-"""The hub's orders as doord obeys them: commands once, desired state until told otherwise.
+"""The hub's orders as doord obeys them: commands once, desired state until told otherwise; its time and its keys.
 
 door-syncd only hands over the hub's signed bytes (`store.handover`); here the signature, the terminal, the boot, the
 time and the repetition are judged, because the process that has the network is not trusted. Outcomes go into the
@@ -10,23 +10,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from device.clock import Clock, ClockQuality
+from device.desired_state import DESIRED, DesiredState, moment
 from device.door.reasons import entry
-from device.door.types import Command, Mode, Verb
+from device.door.types import Command, Verb
 from device.errors import ConfigError, SealBroken, StoreError
 from device.link import Link, load_private, read_link
 from device.store.cache import CacheReader
 from device.store.handover import HandoverReader, Letter
 from device.store.keeper import JournalKeeper
-from device.store.orders import Desired, DesiredBody, Order, OrderBody, read
+from device.store.orders import Desired, Order, unseal, unseal_head
 from device.store.places import Places, is_linked, link_path
 from device.store.records import Entry, NewEntry
 from device.store.seal import Key
-from device.store.trust import MessageRefused, Opener, Verifier, open_signed, place
+from device.store.terminal_records import TerminalConfig, terminal_config
+from device.store.trust import MessageRefused, Opener, Verifier, open_signed
+from device.store.trust_chain import TrustChain
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,11 +41,8 @@ LONGEST = timedelta(hours=1)
 SKEW = timedelta(seconds=5)  # an order may be dated so far ahead of this terminal's clock
 REMEMBERED = 10_000
 LOOK_BACK = 5000  # entries of the journal that tell what was obeyed before this start
-DESIRED = "desired-"
 
-_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _VERBS = {"release": Verb.RELEASE, "reset": Verb.RESET}
-_MODES = {"normal": Mode.NORMAL, "free": Mode.FREE, "lockdown": Mode.LOCKDOWN}
 
 
 class Refused(Exception):
@@ -54,32 +54,50 @@ class Trust:
     """Whose word counts: the hub's keys, and the key that opens what is sealed to this terminal."""
 
     link: Link
-    verifier: Verifier
+    chain: TrustChain
     opener: Opener
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told what the hub says besides orders.
+
+    heard      the hub's time in milliseconds since 1970, and the monotonic moment at which it was read here
+    configure  settings of the version that is wanted; once for each version and start. Whoever applies them writes
+               `config_changed` with the detail `version` into the journal, which is what the hub is told
+    """
+
+    heard: Callable[[int, float], None] = lambda time_ms, mono: None
+    configure: Callable[[TerminalConfig], None] = lambda config: None
 
 
 class OrdersDesk:
     """handle    steps the door's machine; journal writes into it; quality judges the clock
-    past      entries of the journal, newest last, from which executed commands and the desired version are known
+    past      entries of the journal, newest last, from which executed commands, the desired version and that of the
+              configuration are known
+
+    is_stale, lapsed, journal_ahead are what door-syncd says of the link: that the hub is silent, which groups hold no
+    longer for want of its word, and which journal must not go on.
     """
 
     def __init__(self, gallery_db: Path, key: Key, trust: Trust, boot_id: str, clock: Clock,
                  handle: Callable[[Command], None], journal: Callable[[NewEntry], object],
-                 quality: Callable[[], ClockQuality], past: Iterable[Entry] = ()) -> None:
+                 quality: Callable[[], ClockQuality], past: Iterable[Entry] = (), told: Told | None = None) -> None:
         self._path, self._key, self._trust, self._boot_id, self._clock = gallery_db, key, trust, boot_id, clock
-        self._handle, self._journal, self._quality = handle, journal, quality
+        self._handle, self._journal, self._quality, self._told = handle, journal, quality, told or Told()
         self._reader: CacheReader | None = None
         self._data_version = -1
-        self._number = 0
+        self._letter_number = 0
         self._next_try = 0.0
         self._executed: dict[str, None] = {}
+        self._keys_noted = 0
         self._past: set[str] = set()  # commands with an outcome before this start, which may still lie in the inbox
-        self._floor = 0  # the newest desired version that was ever obeyed
-        self._is_locked_down = False  # by the hub's word, when this start came
-        self._desired: DesiredBody | None = None
-        self._held: tuple[int, str] | None = None  # version and mode that the machine was last told
-        self.version = 0
+        self._state = DesiredState(clock, handle, quality)
+        self._config = 0  # the version of the configuration that was applied, or handed over to be
+        self._head = b""
+        self._head_number = 0
         self.is_stale = False
+        self.lapsed: frozenset[str] = frozenset()
         self.journal_ahead = ""
         for one in past:
             self._remember(one)
@@ -93,7 +111,16 @@ class OrdersDesk:
                 log.debug("the hub's orders cannot be read: %s", error)
                 self._close()
                 self._next_try = self._clock.mono() + RETRY_S
-        self._hold()
+        self._state.hold()
+
+    @property
+    def pass_keys(self) -> Verifier:
+        """The hub's signing keys that count now; the object is kept current."""
+        return self._trust.chain.verifier
+
+    def is_lapsed(self, group: str) -> bool:
+        """Whether a group's persons count as unknown, because the hub has been silent for longer than it may be."""
+        return group in self.lapsed
 
     def close(self) -> None:
         self._close()
@@ -114,16 +141,21 @@ class OrdersDesk:
         if version == self._data_version:
             return
         handed = HandoverReader(self._reader)
-        for letter in handed.inbox(self._number):
-            self._number = letter.number
+        for data in handed.announcements():
+            self._follow_keys(data)
+        self._hear(handed.head())
+        for letter in handed.inbox(self._letter_number):
+            self._letter_number = letter.number
             if letter.command_id not in self._past:
                 self._letter(letter)
         self._past.clear()
         desired = handed.desired()
-        if desired is not None and desired[0] > self.version:
+        if desired is not None and desired[0] > self._state.version:
             self._take_desired(desired[1])
+        self._take_config(self._reader)
         self.is_stale = bool(handed.sign("stale"))
         self.journal_ahead = handed.sign("journal_ahead")
+        self.lapsed = frozenset(filter(None, handed.sign("lapsed").split(",")))
         self._data_version = version
 
     def _close(self) -> None:
@@ -131,27 +163,66 @@ class OrdersDesk:
             self._reader.close()
         self._reader, self._data_version = None, -1
 
+    # --- keys, time, configuration ---------------------------------------------------------------------------
+
+    def _follow_keys(self, data: bytes) -> None:
+        chain = self._trust.chain
+        try:
+            if chain.follow(data) and chain.number > self._keys_noted:
+                self._keys_noted = chain.number
+                self._journal(entry("config_changed", hub_keys=chain.number, names=" ".join(chain.key_ids)))
+        except MessageRefused as error:
+            # One from before this terminal was claimed is signed by a key that it never knew.
+            log.debug("an announcement of the hub's keys is passed over: %s", error)
+
+    def _hear(self, data: bytes) -> None:
+        """Tell the time by a head that answers this boot; of two the one with the higher number is the later."""
+        if not data or data == self._head:
+            return
+        self._head = data
+        try:
+            _, body = unseal_head(self._signed(data, "pages"), self._trust.opener)
+        except (Refused, MessageRefused, SealBroken) as error:
+            log.warning("a head of the hub is refused: %s", error)
+            return
+        if body.boot_id == self._boot_id and body.number > self._head_number:
+            self._head_number = body.number
+            self._told.heard(body.issued_ms, self._clock.mono())
+
+    def _take_config(self, reader: CacheReader) -> None:
+        """Hand over the configuration once its text and the wish for it are both there."""
+        wanted = self._state.config_version
+        if wanted <= self._config:
+            return
+        try:
+            found = terminal_config(reader)
+        except SealBroken as error:
+            log.error("no configuration is taken over: %s", error)
+            return
+        if found is not None and found.version == wanted:
+            self._config = wanted
+            self._told.configure(found)
+
     # --- commands --------------------------------------------------------------------------------------------
 
     def _letter(self, letter: Letter) -> None:
         try:
-            order, body = self._order(letter)
-            self._judge(order, body)
-            self._obey(order.command_id, body)
+            order = self._order(letter)
+            self._judge(order)
+            self._obey(order)
         except Refused as refused:
             log.warning("command %s is refused: %s", letter.command_id[:64], refused)
             self._journal(entry("command_refused", command=letter.command_id[:64], source="hub", why=str(refused)))
 
-    def _order(self, letter: Letter) -> tuple[Order, OrderBody]:
+    def _order(self, letter: Letter) -> Order:
         order = self._opened(letter.data, "command", Order)
         if order.command_id != letter.command_id:
             raise Refused("another command's id")
         if order.terminal_id != self._trust.link.terminal_id:
             raise Refused("for another terminal")
-        bound_to = place("command", order.terminal_id, order.command_id)
-        return order, self._unsealed(order.sealed, bound_to, OrderBody)
+        return order
 
-    def _judge(self, order: Order, body: OrderBody) -> None:
+    def _judge(self, order: Order) -> None:
         """Refused where it is for another boot, too late, too early, or done already."""
         if order.command_id in self._executed:
             raise Refused("done already")
@@ -159,24 +230,24 @@ class OrdersDesk:
             raise Refused("for another boot")
         if self._quality() is ClockQuality.UNTRUSTED:
             raise Refused("the clock is not trusted")
-        now, issued, expires = self._clock.now(), _moment(order.issued_ms), _moment(order.expires_ms)
-        if expires - issued > LONGEST_LIFE.get(body.verb, LONGEST) or expires <= issued:
+        now, issued, expires = self._clock.now(), moment(order.issued_ms), moment(order.expires_ms)
+        if expires - issued > LONGEST_LIFE.get(order.verb, LONGEST) or expires <= issued:
             raise Refused("no such time to live is allowed")
         if now >= expires:
             raise Refused("expired")
         if issued > now + SKEW:
             raise Refused("from the future")
 
-    def _obey(self, command_id: str, body: OrderBody) -> None:
-        self._keep(command_id)
-        verb = _VERBS.get(body.verb)
+    def _obey(self, order: Order) -> None:
+        self._keep(order.command_id)
+        verb = _VERBS.get(order.verb)
         if verb is not None:
             # The machine has the note written before the relay moves.
-            self._handle(Command(self._clock.mono(), command_id, verb, seconds=body.seconds))
-        elif body.verb == "report":
-            self._journal(entry("command_done", command=command_id, source="hub", verb=body.verb))
+            self._handle(Command(self._clock.mono(), order.command_id, verb, seconds=order.seconds))
+        elif order.verb == "report":
+            self._journal(entry("command_done", command=order.command_id, source="hub", verb=order.verb))
         else:
-            raise Refused(f"{body.verb} is not available on this terminal")
+            raise Refused(f"{order.verb} is not available on this terminal")
 
     def _keep(self, command_id: str) -> None:
         self._executed[command_id] = None
@@ -190,65 +261,38 @@ class OrdersDesk:
             desired = self._opened(data, "desired", Desired)
             if desired.terminal_id != self._trust.link.terminal_id:
                 raise Refused("for another terminal")
-            if desired.version < max(self._floor, self.version):
+            if not self._state.take(desired):
                 raise Refused("an older one than was obeyed already")
-            body = self._unsealed(desired.sealed, place("desired", desired.terminal_id, desired.version), DesiredBody)
         except Refused as refused:
             log.error("a desired state is refused: %s", refused)
-            return
-        self.version, self._desired = desired.version, body
-
-    def _hold(self) -> None:
-        """Tell the machine the mode that is desired now, where it has not been told."""
-        if self._desired is None:
-            # A lockdown does not end because somebody took the hub's word for it away.
-            if self._is_locked_down and self._held is None:
-                self._tell(self._floor, "lockdown")
-            return
-        wanted = self._wanted(self._desired)
-        if wanted is not None:
-            self._tell(self.version, wanted, "-ended" if wanted != self._desired.mode else "")
-
-    def _tell(self, version: int, mode: str, ended: str = "") -> None:
-        if (version, mode) != self._held:
-            self._held = (version, mode)
-            self._handle(Command(self._clock.mono(), f"{DESIRED}{version}{ended}", Verb.MODE, mode=_MODES[mode]))
-
-    def _wanted(self, desired: DesiredBody) -> str | None:
-        """The mode by the wall clock; None where it cannot be known, and what is held stays.
-
-        By a clock that is not trusted no lockdown ends and no free begins.
-        """
-        if desired.mode_until_ms is None or desired.mode == "normal":
-            return desired.mode
-        if self._quality() is ClockQuality.UNTRUSTED:
-            return desired.mode if desired.mode == "lockdown" else None
-        return desired.mode if self._clock.now() < _moment(desired.mode_until_ms) else "normal"
 
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _opened(self, data: bytes, leaf: str, kind: type[T]) -> T:
         try:
-            payload = open_signed(data, self._trust.link.topic(leaf), self._trust.verifier)
-        except MessageRefused:
-            raise Refused("not signed by the hub") from None
-        return _read(payload, kind)
-
-    def _unsealed(self, sealed: bytes, bound_to: bytes, kind: type[T]) -> T:
-        try:
-            plain = self._trust.opener.open(sealed, bound_to)
+            return unseal(self._signed(data, leaf), self._trust.link.topic(leaf), self._trust.opener, kind)
         except SealBroken:
             raise Refused("not sealed to this terminal") from None
-        return _read(plain, kind)
+        except MessageRefused:
+            raise Refused("malformed") from None
+
+    def _signed(self, data: bytes, leaf: str) -> bytes:
+        """What the hub signed for one of this terminal's topics."""
+        try:
+            return open_signed(data, self._trust.link.topic(leaf), self._trust.chain.verifier)
+        except MessageRefused:
+            raise Refused("not signed by the hub") from None
 
     def _remember(self, one: Entry) -> None:
-        command = dict(one.detail).get("command")
+        detail = dict(one.detail)
+        command, version = detail.get("command"), detail.get("version")
+        if one.reason == "config_changed" and isinstance(version, int):
+            self._config = version
+        self._keys_noted = max(self._keys_noted, keys_followed([one]))
         if not isinstance(command, str):
             return
         if one.kind == "mode" and command.startswith(DESIRED):
-            digits = command.removeprefix(DESIRED).partition("-")[0]
-            self._is_locked_down = one.reason == "mode_lockdown"
-            self._floor = max(self._floor, int(digits) if digits.isdecimal() and len(digits) < 20 else 0)
+            self._state.remember(command, one.reason)
         else:
             self._past.add(command)
             if one.reason != "command_refused":
@@ -256,28 +300,24 @@ class OrdersDesk:
 
 
 def open_desk(where: Places, key: Key, boot_id: str, clock: Clock, handle: Callable[[Command], None],
-              journal: JournalKeeper, quality: Callable[[], ClockQuality]) -> OrdersDesk | None:
+              journal: JournalKeeper, quality: Callable[[], ClockQuality],
+              told: Told | None = None) -> OrdersDesk | None:
     """The desk of a terminal that belongs to a hub; None on one that stands alone. Where the link cannot be read the
     door goes on without orders."""
     if not is_linked():
         return None
+    past = journal.journal.last(LOOK_BACK) if journal.journal is not None else []
     try:
         link = read_link(link_path())
-        trust = Trust(link, Verifier(link.hub_signing), Opener(load_private(link.sealing_key)))
+        trust = Trust(link, TrustChain(link.hub_signing, link.hub_sealing, keys_followed(past)),
+                      Opener(load_private(link.sealing_key)))
     except (ConfigError, ValueError) as error:
         log.error("no orders of the hub are obeyed: %s", error)
         return None
-    past = journal.journal.last(LOOK_BACK) if journal.journal is not None else []
-    return OrdersDesk(where.gallery_db, key, trust, boot_id, clock, handle, journal.append, quality, past)
+    return OrdersDesk(where.gallery_db, key, trust, boot_id, clock, handle, journal.append, quality, past, told)
 
 
-def _read(data: bytes, kind: type[T]) -> T:
-    try:
-        return read(data, kind)
-    except MessageRefused:
-        raise Refused("malformed") from None
-
-
-def _moment(ms: int) -> datetime:
-    """Never beyond what a datetime can hold: an order until then is refused for its length."""
-    return _BEGINNING + timedelta(milliseconds=min(ms, 250_000_000_000_000))
+def keys_followed(past: Iterable[Entry]) -> int:
+    """The number of the newest announcement of the hub's keys that was followed; 0 where none was."""
+    numbers = [dict(one.detail).get("hub_keys") for one in past if one.reason == "config_changed"]
+    return max((number for number in numbers if isinstance(number, int)), default=0)

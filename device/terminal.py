@@ -16,29 +16,30 @@ import queue
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from device.camera.camera import Camera
-from device.clock import Clock, ClockQuality, boot_id, quality_of
+from device.clock import Clock, ClockQuality, boot_id, is_ntp_synced
+from device.condition import condition_of
 from device.config import Config
 from device.controller import Controller
 from device.credentials.desk import CredentialDesk
 from device.door.reasons import entry, reason
 from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
-from device.errors import ConfigError, SealBroken, StoreError
-from device.face.runtime import runtime_name
+from device.errors import SealBroken, StoreError
 from device.face.types import Box
 from device.frame import Frame
 from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
 from device.hardware.link import Relay, RelayLink
 from device.hardware.orders import Ack, Said
+from device.hub_settings import HubSettings
+from device.hub_side import HubHands, HubSide
 from device.inbox import Inbox
-from device.link import read_link
 from device.notify import notify
-from device.orders_desk import open_desk
+from device.orders_desk import Told, open_desk
 from device.packs import library
 from device.panel import Hands, Panel
 from device.passages import LOOK_BACK
@@ -47,7 +48,7 @@ from device.readers import Readers
 from device.roster import Roster, RosterKeeper
 from device.sight import Sight
 from device.sighting import Level
-from device.status import Status, memory_mb, status_path, write_status
+from device.status import Status, status_path, write_status
 from device.store.cache import CacheReader
 from device.store.cache_writer import prepare_gallery
 from device.store.evidence import Evidence
@@ -55,12 +56,14 @@ from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from device.store.latch import FireLatch
 from device.store.only import OnlyOne
-from device.store.places import Places, is_linked, link_path, make_folders
+from device.store.places import Places, is_linked, make_folders
 from device.store.records import Method, NewEntry, Person
 from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.store.trust import Verifier
 from device.threads import Worker
+from device.timekeeper import FIRST, FLOOR, TimeKeeper, recalled_floor
+from device.vigil import Vigil
 from device.witness import Witness
 
 if TYPE_CHECKING:
@@ -70,9 +73,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SECOND_S = 1.0
-MINUTE_S = 60.0
-VISION_SILENT_S = 2.0
-VISION_DEAD_S = 5.0  # a hung native call cannot be ended in a thread: then the whole process goes and comes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +95,20 @@ class Terminal:
     def __init__(self, config: Config, where: Places, clock: Clock, *, camera: Callable[[], Camera] | None = None,
                  observers: Sequence[Observer] = (), acknowledged: Callable[[Ack], None] | None = None,
                  echo: Callable[[str], None] | None = None, relay: Relay | None = None,
-                 by_hand: ByHand | None = None) -> None:
-        """relay  the lock; None = a door-relay process of this terminal's own"""
-        self._begun_mono = clock.mono()
+                 by_hand: ByHand | None = None, settings: HubSettings | None = None,
+                 is_ntp: Callable[[], bool] = is_ntp_synced) -> None:
+        """relay     the lock; None = a door-relay process of this terminal's own
+        settings  from which config was read, where the hub may change them
+        is_ntp    whether NTP has set the clock
+        """
+        self.begun_mono = clock.mono()
         self.config, self.places, self.clock = config, where, clock
         self._acknowledged, self._echo, self._by_hand = acknowledged, echo, by_hand
-        self._is_stopping = self._is_reset_asked = self._is_pairing_asked = False
+        self._is_stopping = self._is_reset_asked = self._is_pairing_asked = self._is_clock_confirmed = False
         self._next_second = 0.0
-        self._next_trim = clock.mono() + MINUTE_S
-        self._ready_s = 0.0
-        self._is_vision_silent = False
+        self.ready_s = 0.0
         self._quality = ClockQuality.UNTRUSTED
-        self._pulses = self._kicks = 0
+        self.relay_pulses = 0
         make_folders(where)
         self._only = OnlyOne(where.lock)
         self._only.take()
@@ -116,15 +118,21 @@ class Terminal:
         self.inbox = Inbox()
         self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera)
         self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
-        self._floor = self._newest_entry_at()
+        journal = self.journal.journal
+        self.time = TimeKeeper(is_ntp, recalled_floor(journal) if journal is not None else FIRST, self._floor_lowered)
         self._fire_latch = FireLatch(where.fire)
         self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._roster_changed,
                                     self._roster_failed)
         self._people: CacheReader | None = None
         self.relay = by_hand.relay if by_hand else relay or RelayLink(config.pins.lock, config.pins.active_low, clock)
         self.panel: Panel | None = None
-        self.credentials = CredentialDesk(where.gallery_db, self._key, by_hand.pass_keys if by_hand else _verifier(),
-                                          clock, self._clock_quality_seen,
+        self.hub = HubSide(self.journal, settings, clock, HubHands(
+            self._degrade, self.journal.append, lambda: self._note_gallery(self.rosters.current),
+            self._restart()))
+        self.hub.desk = open_desk(where, self._key, boot_id(), clock, self._ordered, self.journal, self.clock_quality,
+                                  Told(self.time.heard, self.hub.configure))
+        pass_keys = by_hand.pass_keys if by_hand else self.hub.pass_keys
+        self.credentials = CredentialDesk(where.gallery_db, self._key, pass_keys, clock, self._clock_quality_seen,
                                           self.inbox.put, lambda: self.gatekeeper.awaited)
         keys = where.journal_db.parent
         hands = ReaderHands(self.credentials.offer, self._degrade, self.inbox.note)
@@ -137,13 +145,12 @@ class Terminal:
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
-            _timing(config), clock, self._clock_quality, self._observers(observers),
+            _timing(config), clock, self.clock_quality, self._observers(observers),
             Vigilance(Level(config.face.liveness), config.face.attack_high_s), self._fire_latch.set, self._stepped)
         if self.journal.journal is not None:
             self.gatekeeper.passages.recall(self.journal.journal.last(LOOK_BACK))
-        self.desk = open_desk(where, self._key, boot_id(), clock, self._ordered, self.journal,
-                              self._clock_quality)
         self._workers: dict[str, Worker] = {}
+        self.vigil = Vigil(self.sight, self._workers, self._degrade, self.relay.secure)
 
     def start(self) -> None:
         """Everything up to the moment from which a face can open the door."""
@@ -163,7 +170,7 @@ class Terminal:
                 part.start()
         if self.metrics is not None and self.config.metrics.port is not None:
             log.info("metrics on port %d", self.metrics.serve(self.config.metrics.port))
-        self._ready_s = self.clock.mono() - self._begun_mono
+        self.ready_s = self.clock.mono() - self.begun_mono
         self._status = self.status()
         notify("READY=1", "STATUS=ready")
 
@@ -201,8 +208,11 @@ class Terminal:
             self._is_reset_asked = False
             self.gatekeeper.handle(Command(self.clock.mono(), f"local-{secrets.token_hex(4)}", Verb.RESET,
                                            is_local=True, source="doorctl"))
-        if self.desk is not None:
-            self.desk.turn()
+        if self._is_clock_confirmed:
+            self._is_clock_confirmed = False
+            self.time.confirm(self.clock.now(), self.clock.mono())
+            self.journal.append(entry("clock_set", source="doorctl"))
+        self.hub.turn()
         if self.clock.mono() >= self._next_second:
             self._next_second = self.clock.mono() + SECOND_S
             self._each_second()
@@ -218,6 +228,10 @@ class Terminal:
     def pair(self) -> None:
         """Somebody at the door lets OSDP readers and controllers be paired for five minutes; safe as `reset` is."""
         self._is_pairing_asked = True
+
+    def confirm_clock(self) -> None:
+        """Somebody at the terminal says that its clock is right; safe as `reset` is."""
+        self._is_clock_confirmed = True
 
     def close(self) -> None:
         """Relay off first, then the threads, then the files."""
@@ -238,8 +252,7 @@ class Terminal:
             self.metrics.close()
         if self._people is not None:
             self._people.close()
-        if self.desk is not None:
-            self.desk.close()
+        self.hub.close()
         self.journal.append(entry("stopped"))
         self.journal.close()
         self._only.release()
@@ -254,10 +267,16 @@ class Terminal:
     def _kiosk(self) -> KioskDesk | None:
         if not self.config.kiosk.enabled:
             return None
+        from device.config import DEFAULT_PATH
+        from device.kiosk.behind import Behind
         from device.kiosk.desk import KioskDesk
 
-        return KioskDesk(self.config, self.clock, lambda: self.gatekeeper.state, lambda: self.gatekeeper.turned_mono,
-                         self.credentials.offer, self._person)
+        return KioskDesk(Behind(
+            self.config, self.clock, self.places, self._key, self.card,
+            state=lambda: self.gatekeeper.state, turned=lambda: self.gatekeeper.turned_mono, put=self.inbox.offer,
+            offer=self.credentials.offer, person=self._person, roster=lambda: self.rosters.current,
+            status=lambda: self._status, config_path=DEFAULT_PATH if DEFAULT_PATH.exists() else None,
+            restart=self._restart()))
 
     def _witness(self) -> Witness | None:
         days = self.config.evidence.days
@@ -274,8 +293,12 @@ class Terminal:
 
         return Metrics(lambda: self._status)
 
+    def _restart(self) -> Callable[[], None] | None:
+        """Ends doord, to be started again; None where no service manager would do that (systemd's sets the name)."""
+        return self.stop if "INVOCATION_ID" in os.environ else None
+
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
-        own = (self.kiosk.screen if self.kiosk else None, self.witness,
+        own = (*(self.kiosk.observers if self.kiosk else ()), self.witness,
                self.controller if self.controller.is_wanted else None, self.metrics)
         return (*others, *(one for one in own if one is not None))
 
@@ -310,16 +333,12 @@ class Terminal:
     def _note_start(self) -> None:
         roster = self.rosters.current
         self.journal.append(entry("started", version=_version(), model=self.card.model_id,
-                                  policy=roster.rules.site.policy_version))
+                                  policy=roster.rules.site.policy_version, **{FLOOR: self.time.floor.isoformat()}))
         if self._set_aside is not None:
             self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
         self.journal.append(_loaded(roster))
         if warning := sqlite_warning():
             log.warning("%s", warning)
-
-    def _newest_entry_at(self) -> datetime:
-        newest = self.journal.journal.last(1) if self.journal.journal else []
-        return newest[0].at if newest else datetime(2026, 1, 1, tzinfo=timezone.utc)
 
     # --- what other threads tell --------------------------------------------------------------------
 
@@ -357,7 +376,7 @@ class Terminal:
         try:
             if self._people is None:
                 self._people = CacheReader.open(self.places.gallery_db, self._key)
-            return self._people.person(person_id)
+            return self.hub.known(self._people.person(person_id))
         except (StoreError, SealBroken) as error:
             log.error("person %s cannot be read: %s", person_id, error)
             return None
@@ -382,16 +401,20 @@ class Terminal:
         """As the door thread last judged it; for other threads."""
         return self._quality
 
-    def _clock_quality(self) -> ClockQuality:
-        quality = self._by_hand.quality() if self._by_hand else quality_of(self.clock.now(), self._floor)
+    def clock_quality(self) -> ClockQuality:
+        """How far the wall clock can be trusted now; the journal's entries say so from here on."""
+        quality = self._by_hand.quality() if self._by_hand else self.time.quality(self.clock.now(), self.clock.mono())
         self._quality = quality
         if self.journal.journal is not None:
             self.journal.journal.clock_quality = quality
         return quality
 
+    def _floor_lowered(self, floor: datetime) -> None:
+        self.journal.append(entry("clock_set", **{FLOOR: floor.isoformat()}))
+
     def _hear_relay(self) -> None:
         for ack in self.relay.acks():
-            self._pulses += ack.is_on and ack.said is Said.SWITCHED
+            self.relay_pulses += ack.is_on and ack.said is Said.SWITCHED
             if ack.said is Said.READY:
                 self._degrade("relay_lost", False)
             if self._acknowledged is not None:
@@ -402,81 +425,21 @@ class Terminal:
             self.relay.restart()
 
     def _each_second(self) -> None:
-        self._watch_vision()
         self._judge_gallery()
         self.journal.retry()
         self._degrade("journal_failed", self.journal.error is not None)
         self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
-        self._heed_the_hub()
-        quality = self._clock_quality()
-        self._degrade("clock_lost", quality is ClockQuality.UNTRUSTED)
-        self._floor = max(self._floor, self.clock.now() - timedelta(minutes=1)) if (
-            quality is not ClockQuality.UNTRUSTED) else self._floor
+        self.hub.each_second()
+        self._degrade("clock_lost", self.clock_quality() is ClockQuality.UNTRUSTED)
         self.gatekeeper.plan()
         if self._by_hand is None:
             self._status = self.status()
             write_status(status_path(self.places), self._status)
-        if not self._is_vision_silent:
-            self._kicks += 1
-            notify("WATCHDOG=1")
-
-    def _heed_the_hub(self) -> None:
-        """What the link says besides orders: silence, a journal that must not go on, and what may be pruned."""
-        journal = self.journal.journal
-        is_trim_due = self.clock.mono() >= self._next_trim
-        if is_trim_due:
-            self._next_trim = self.clock.mono() + MINUTE_S
-        if self.desk is None:
-            if is_trim_due:
-                self.journal.trim(None)
-            return
-        self._degrade("hub_silent", self.desk.is_stale)
-        if journal is not None and journal.journal_id == self.desk.journal_ahead:
-            self.journal.renew("set back: the hub has more of it than this terminal")
-            self._note_gallery(self.rosters.current)  # receipts wait for this word in the new journal
-        elif journal is not None and is_trim_due:
-            self.journal.trim(self.desk.acked(journal.journal_id))
-
-    def _watch_vision(self) -> None:
-        if self.sight is None:
-            return
-        silent_s = max(self._workers[name].silent_s() for name in ("vision", "gallery", "credentials"))
-        is_silent = silent_s > VISION_SILENT_S or any(not worker.is_alive() and not self.sight.keeper.has_ended
-                                                      for worker in self._workers.values())
-        if is_silent is not self._is_vision_silent:
-            self._is_vision_silent = is_silent
-            self._degrade("vision_silent", is_silent)
-        if silent_s > VISION_DEAD_S:
-            log.critical("vision has not answered for %.0f s; ending, to be started again", silent_s)
-            self.relay.secure()
-            os._exit(1)
+        self.vigil.each_second()
 
     def status(self) -> Status:
         """How the terminal is at this moment."""
-        roster, state, threshold = self.rosters.current, self.gatekeeper.state, self.rosters.current.threshold
-        journal, camera = self.journal.journal, self.sight.keeper if self.sight else None
-        return Status(
-            pid=os.getpid(), boot=boot_id(), mono=self.clock.mono(), started_mono=self._begun_mono,
-            ready_s=round(self._ready_s, 3),
-            door_id=self.config.door.id, phase=state.phase.value, mode=state.mode.value,
-            degraded=tuple(sorted(state.degraded)), camera=camera.description if camera else "none",
-            camera_state=camera.state.value if camera else "none", fps=round(camera.fps, 1) if camera else 0.0,
-            frames_dropped=self.sight.frames_dropped if self.sight else 0,
-            sightings_dropped=self.inbox.dropped, model_id=self.card.model_id, runtime=runtime_name(),
-            templates=len(roster.gallery), people=roster.people, rejected=roster.rejected, foreign=roster.foreign,
-            threshold=round(threshold.score, 4), fpir_asked=self.config.face.fpir,
-            fpir_stated=threshold.stated_fpir, fpir_met=threshold.is_budget_met, threshold_why=threshold.why,
-            rates=tuple((rate.population, rate.fmr, rate.fpir) for rate in threshold.rates),
-            liveness=self.sight.liveness_words if self.sight else "none", clock=self._clock_quality().value,
-            journal_entries=journal.head if journal else 0, journal_waiting=self.journal.waiting,
-            relay_alive=self.relay.is_alive(), memory_mb=round(memory_mb(), 1), outbox=self._outbox(),
-            relay_pulses=self._pulses, watchdog_kicks=self._kicks)
-
-    def _outbox(self) -> int:
-        journal = self.journal.journal
-        if journal is None:
-            return 0
-        return journal.head - (self.desk.acked(journal.journal_id) if self.desk is not None else 0)
+        return condition_of(self)
 
 
 def _loaded(roster: Roster) -> NewEntry:
@@ -493,15 +456,6 @@ def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:
     except InUse as error:  # doorctl is enrolling somebody: what is there is good enough to start with
         log.warning("%s", error)
         return None
-
-
-def _verifier() -> Verifier:
-    """The hub's keys, whose signature makes a QR pass; none on a terminal that stands alone."""
-    try:
-        return Verifier(read_link(link_path()).hub_signing) if is_linked() else Verifier()
-    except (ConfigError, ValueError) as error:
-        log.error("no QR pass is taken: %s", error)
-        return Verifier()
 
 
 def _timing(config: Config) -> Timing:

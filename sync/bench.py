@@ -247,7 +247,7 @@ def follow(root: Path) -> int:
     where, clock = places({"DOOR_STATE": str(root)}), SystemClock()
     journal, guard = Journal.open(where.journal_db, clock, boot_id()), threading.Lock()
 
-    def changed(roster: Roster) -> None:
+    def changed(before: Roster, roster: Roster) -> None:
         _say(f"seen {clock.mono()} {len(roster.gallery)}")
         with guard:
             journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", roster.generation),)))

@@ -5,11 +5,13 @@ Tests of door-syncd play it against the real agent, either directly (`Wire`, no 
 
 from __future__ import annotations
 
+import json
 import queue
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
 from store_samples import BOOT, KEY, MODEL, person, template
 
 from device.clock import HandClock
@@ -17,33 +19,34 @@ from device.link import Link
 from device.store import body
 from device.store.cache_writer import CacheWriter
 from device.store.journal import Journal
-from device.store.orders import Desired, DesiredBody, Order, OrderBody
+from device.store.orders import Desired, Head, HeadBody, Order, head_place
 from device.store.places import Places, make_folders, places
 from device.store.records import AccessRule, NewEntry, Person, Template
-from device.store.trust import Opener, Verifier, place
+from device.store.terminal_records import GROUPS, KIND
+from device.store.trust import Opener, Verifier
+from device.store.trust_chain import HubKeys
 from sync.agent.agent import Agent, Keys
 from sync.agent.link import Down, Message, Up
 from sync.wire import topics
-from sync.wire.codec import decode, decode_body, encode, encode_body
+from sync.wire.announce import announce, hand_to
+from sync.wire.codec import decode, encode, encode_body, encode_to
 from sync.wire.digest import BUCKETS, DigestTree, Leaf, body_hash, bucket_of, differing_ranges
 from sync.wire.messages import (
     Acked,
     Answer,
-    AnswerBody,
     Change,
     GroupKey,
-    Head,
-    HealthBody,
-    JournalBody,
     JournalPage,
     Online,
     Page,
     PageBody,
+    PageDetail,
     RangeHashes,
     Receipt,
-    ReceiptBody,
     RepairRequest,
     Report,
+    detail_place,
+    page_place,
 )
 from sync.wire.seal import GroupSeal, seal_to
 from sync.wire.sign import Signer
@@ -110,13 +113,25 @@ class Stream:
         return PageBody(drops, changes, tuple(map(to_columns, columns.values())), buckets)
 
 
+@dataclass(frozen=True)
+class Raw:
+    """A record of the kind "config", whose body is no dataclass."""
+
+    key: str
+    body: bytes
+
+
 def key_of(record) -> tuple[str, str]:
+    if isinstance(record, Raw):
+        return KIND, record.key
     kinds = {Person: ("person", "person_id"), Template: ("template", "template_id"), AccessRule: ("rule", "rule_id")}
     kind, name = kinds[type(record)]
     return kind, getattr(record, name)
 
 
 def body_of(record) -> bytes:
+    if isinstance(record, Raw):
+        return record.body
     return template_body(record) if isinstance(record, Template) else body.encode(record)
 
 
@@ -129,9 +144,10 @@ class SmallHub:
         self.terminal_signer, self.terminal_opener = Signer.new(), Opener.new()
         self.seal = GroupSeal.new()
         self.streams = {name: Stream(name) for name in (STREAM, OWN_STREAM)}
-        self.reports: list[tuple[Report, HealthBody]] = []
-        self.receipts: list[tuple[Receipt, ReceiptBody]] = []
-        self.answers: list[tuple[Answer, AnswerBody]] = []
+        self.announcements: list[bytes] = []
+        self.reports: list[Report] = []
+        self.receipts: list[Receipt] = []
+        self.answers: list[Answer] = []
         self.online: list[Online] = []
         self.repairs: list[RepairRequest] = []
         self.events: dict[tuple[str, int], object] = {}
@@ -157,22 +173,26 @@ class SmallHub:
 
     def sign(self, message, topic: topics.Topic, owner: str = TERMINAL, signer: Signer | None = None):
         name = topic.of(SITE, owner)
-        return name, encode(message, name, signer or self.signer)
+        if isinstance(message, Page | Head):
+            return name, encode(message, name, signer or self.signer)
+        return name, encode_to(self.terminal_opener.public, message, name, signer or self.signer)
+
+    def sealed(self, plain: bytes, bound_to: bytes, stream: str, seal: GroupSeal | None = None) -> bytes:
+        if stream.startswith("group/"):
+            return (seal or self.seal).seal(plain, bound_to)
+        return seal_to(self.terminal_opener.public, plain, bound_to)
 
     def page(self, stream: str, form: str, span, part, digest: bytes, page_body: PageBody, seal=None, epoch=None,
-             is_own=True, signer=None):
-        held = self.streams[stream]
-        epoch = epoch or held.epoch
-        is_group = stream.startswith("group/")
-        key_id = (seal or self.seal).key_id if is_group else "terminal"
-        bound_to = place("page", SITE, stream, epoch, form, *span, *part, key_id)
-        plain = encode_body(page_body)
-        sealed = (seal or self.seal).seal(plain, bound_to) if is_group else seal_to(
-            self.terminal_opener.public, plain, bound_to)
-        message = Page(site=SITE, stream=stream, epoch=epoch, form=form, from_seq=span[0], to_seq=span[1],
-                       digest=digest, key_id=key_id, sealed=sealed, part=part[0], parts=part[1])
+             is_own=True, signer=None, models=None):
+        page = Page(site=SITE, stream=stream, epoch=epoch or self.streams[stream].epoch, from_seq=span[0],
+                    to_seq=span[1], detail=b"", sealed=b"")
+        detail = PageDetail(digest=digest, form=form, part=part[0], parts=part[1],
+                            models=page_body.models if models is None else models)
+        page = msgspec.structs.replace(
+            page, detail=self.sealed(encode_body(detail), detail_place(page), stream, seal),
+            sealed=self.sealed(encode_body(page_body), page_place(page, detail), stream, seal))
         topic, owner = (topics.PAGES, TERMINAL) if is_own else (topics.GROUP_PAGES, GROUP)
-        return self.sign(message, topic, owner, signer)
+        return self.sign(page, topic, owner, signer)
 
     def delta(self, after: int, stream: str = STREAM, **options):
         held = self.streams[stream]
@@ -190,41 +210,63 @@ class SmallHub:
                 said.append(self.delta(seq, name, is_own=not name.startswith("group/")))
         return said
 
-    def snapshot(self, stream: str = STREAM, size: int = 1000, **options):
+    def snapshot(self, stream: str = STREAM, size: int = 1000, is_vouched=True, **options):
+        """All parts, and the word that they were sent, which comes last."""
         held = self.streams[stream]
         bodies, digest = held.parts(size), held.tree().root()
-        return [self.page(stream, "snapshot", (0, held.seq), (part, len(bodies)), digest, one, **options)
-                for part, one in enumerate(bodies)]
+        parts = [self.page(stream, "snapshot", (0, held.seq), (part, len(bodies)), digest, one, **options)
+                 for part, one in enumerate(bodies)]
+        return [*parts, self.vouch(stream)] if is_vouched else parts
 
-    def group_key(self, seal: GroupSeal | None = None):
+    def group_key(self, seal: GroupSeal | None = None, number: int | None = None):
         seal = seal or self.seal
-        sealed = seal_to(self.terminal_opener.public, seal.key_bytes(),
-                         place("group_key", TERMINAL, GROUP, seal.key_id))
-        return self.sign(GroupKey(terminal_id=TERMINAL, group=GROUP, key_id=seal.key_id, sealed=sealed), topics.PAGES)
+        return self.sign(GroupKey(terminal_id=TERMINAL, group=GROUP, key_id=seal.key_id, key=seal.key_bytes(),
+                                  number=number or self.now()), topics.PAGES)
 
-    def head(self, stream: str = STREAM, **changes):
+    def head(self, stream: str = STREAM, is_own: bool = False, signer: Signer | None = None, **changes):
+        """A head for the group, or one sealed to the terminal, which names the run that reported last."""
         held = self.streams[stream]
-        told = {"seq": held.seq, "epoch": held.epoch, "digest": held.tree().root(), "issued_ms": self.now(),
-                **changes}
-        return self.sign(Head(site=SITE, stream=stream, **told), topics.GROUP_HEAD, GROUP)
+        told = {"seq": held.seq, "epoch": held.epoch, "digest": held.tree().root(), "number": self.now(),
+                "issued_ms": int(self.clock.now().timestamp() * 1000), **changes}
+        head = Head(site=SITE, stream=stream, epoch=told.pop("epoch"), seq=told.pop("seq"), sealed=b"")
+        plain, bound_to = encode_body(HeadBody(**told)), head_place(head)
+        sealed = seal_to(self.terminal_opener.public, plain, bound_to) if is_own else self.sealed(
+            plain, bound_to, stream)
+        head = msgspec.structs.replace(head, sealed=sealed)
+        topic, owner = (topics.PAGES, TERMINAL) if is_own else (topics.GROUP_HEAD, GROUP)
+        return self.sign(head, topic, owner, signer)
 
-    def acked(self, journal_id: str, seq: int):
-        told = Acked(terminal_id=TERMINAL, journal_id=journal_id, seq=seq, issued_ms=self.now())
-        return self.sign(told, topics.ACKED)
+    def vouch(self, stream: str = STREAM, **changes):
+        """What the hub says to a run of door-syncd that it has sent a snapshot."""
+        last = self.reports[-1] if self.reports else None
+        told = {"boot_id": last.boot_id, "session": last.session} if last else {"boot_id": BOOT, "session": "s"}
+        return self.head(stream, is_own=True, **{**told, **changes})
 
-    def desired(self, version: int, mode: str, until_ms=None, **options):
-        sealed = seal_to(self.terminal_opener.public, encode_body(DesiredBody(mode=mode, mode_until_ms=until_ms)),
-                         place("desired", TERMINAL, version))
-        return self.sign(Desired(terminal_id=TERMINAL, version=version, sealed=sealed), topics.DESIRED, **options)
+    def announce(self, *signing: Signer, by: Signer, sealing: Opener | None = None) -> tuple[str, bytes]:
+        """One announcement of keys after those before it, and all of them as they are handed over."""
+        self.opener = sealing or self.opener
+        keys = HubKeys(len(self.announcements) + 1, tuple(one.public for one in signing), self.opener.public)
+        self.announcements.append(announce(keys, by))
+        return self.handed(*self.announcements)
+
+    def handed(self, *announcements: bytes) -> tuple[str, bytes]:
+        name = topics.KEYS.of(SITE, TERMINAL)
+        return name, hand_to(self.terminal_opener.public, announcements, name)
+
+    def acked(self, journal_id: str, seq: int, **changes):
+        told = {"number": self.now(), **changes}
+        return self.sign(Acked(terminal_id=TERMINAL, journal_id=journal_id, seq=seq, **told), topics.ACKED)
+
+    def desired(self, version: int, mode: str = "normal", until_ms=None, config_version=0, **options):
+        return self.sign(Desired(terminal_id=TERMINAL, version=version, mode=mode, mode_until_ms=until_ms,
+                                 config_version=config_version), topics.DESIRED, **options)
 
     def command(self, verb: str, boot_id: str, seconds=None, life_ms=10_000, command_id=None, issued_ms=None,
                 **options):
-        command_id = command_id or secrets.token_hex(16)
         issued_ms = self.now() if issued_ms is None else issued_ms
-        sealed = seal_to(self.terminal_opener.public, encode_body(OrderBody(verb=verb, seconds=seconds)),
-                         place("command", TERMINAL, command_id))
-        return self.sign(Order(terminal_id=TERMINAL, command_id=command_id, boot_id=boot_id, issued_ms=issued_ms,
-                               expires_ms=issued_ms + life_ms, sealed=sealed), topics.COMMAND, **options)
+        return self.sign(Order(terminal_id=TERMINAL, command_id=command_id or secrets.token_hex(16), boot_id=boot_id,
+                               issued_ms=issued_ms, expires_ms=issued_ms + life_ms, verb=verb, seconds=seconds),
+                         topics.COMMAND, **options)
 
     def now(self) -> int:
         """Milliseconds, later at every call, as heads must be."""
@@ -235,7 +277,7 @@ class SmallHub:
 
     def hear(self, topic: str, data: bytes) -> list[tuple[str, bytes]]:
         """Take a message of the terminal; what the hub answers."""
-        message = decode(data, topic, Verifier([self.terminal_signer.public]))
+        message = decode(data, topic, Verifier([self.terminal_signer.public]), self.opener)
         match message:
             case Report():
                 return self._reported(message)
@@ -244,24 +286,24 @@ class SmallHub:
             case JournalPage():
                 return self._journal(message)
             case Receipt():
-                bound_to = place("receipt", TERMINAL, message.stream, message.epoch, message.seq)
-                self.receipts.append((message, decode_body(self.opener.open(message.sealed, bound_to), ReceiptBody)))
+                self.receipts.append(message)
             case Answer():
-                bound_to = place("answer", TERMINAL, message.command_id)
-                self.answers.append((message, decode_body(self.opener.open(message.sealed, bound_to), AnswerBody)))
+                self.answers.append(message)
             case Online():
                 self.online.append(message)
         return []
 
     def _reported(self, report: Report):
-        bound_to = place("report", TERMINAL, report.boot_id, report.issued_ms)
-        self.reports.append((report, decode_body(self.opener.open(report.sealed, bound_to), HealthBody)))
-        answers = [] if self.seal.key_id in report.key_ids else [self.group_key()]
+        is_first = not self.reports or self.reports[-1].session != report.session
+        self.reports.append(report)
+        answers = [self.vouch(OWN_STREAM)] if is_first else []
+        if STREAM in self.streams and self.seal.key_id not in report.key_ids:
+            answers.append(self.group_key())
         cursors = {cursor.stream: cursor for cursor in report.cursors}
         for name, held in self.streams.items():
             at = cursors.get(name)
             if at is None or at.epoch != held.epoch:
-                answers += self.snapshot(name) if at or held.seq else []
+                answers += self.snapshot(name)
             elif at.seq < held.seq:
                 answers.append(self.delta(at.seq, name))
         stored = max((seq for journal, seq in self.events if journal == report.journal_id), default=0)
@@ -284,10 +326,8 @@ class SmallHub:
                                       ranges=ranges), topics.PAGES)]
 
     def _journal(self, page: JournalPage):
-        bound_to = place("journal", TERMINAL, page.journal_id, page.from_seq, page.to_seq)
-        rows = decode_body(self.opener.open(page.sealed, bound_to), JournalBody).rows
-        assert [row.seq for row in rows] == list(range(page.from_seq + 1, page.to_seq + 1))
-        for row in rows:
+        assert [row.seq for row in page.rows] == list(range(page.from_seq + 1, page.to_seq + 1))
+        for row in page.rows:
             known = self.events.setdefault((page.journal_id, row.seq), row)
             self.doubled += known != row
         stored = 0
@@ -319,6 +359,9 @@ class Wire:
     def subscribe(self, names) -> None:
         self.topics |= set(names)
 
+    def unsubscribe(self, names) -> None:
+        self.topics -= set(names)
+
     def publish(self, topic: str, data: bytes, retain: bool = False) -> bool:
         if not self.is_open:
             return False
@@ -328,6 +371,11 @@ class Wire:
     def bring(self, *messages: tuple[str, bytes]) -> None:
         for topic, data in messages:
             self.inbox.put(Message(topic, data))
+
+
+def served(**limits: int) -> Raw:
+    """What the hub tells a terminal of the groups that it serves."""
+    return Raw(GROUPS, json.dumps(limits).encode())
 
 
 def people(stream: Stream, count: int, first: int = 0) -> None:
@@ -412,11 +460,12 @@ class Bench:
         return self
 
 
-def an_agent(hub: SmallHub, wire, where: Places, session: str = "s") -> Agent:
+def an_agent(hub: SmallHub, wire, where: Places, session: str | None = None) -> Agent:
     make_folders(where)
     writer = CacheWriter.open(where.gallery_db, KEY, hub.clock, lock_wait_s=0)
     keys = Keys(hub.terminal_signer, hub.terminal_opener)
-    agent = Agent(hub.link(where.root), where, writer, keys, BOOT, hub.clock, wire, session)
+    agent = Agent(hub.link(where.root), where, writer, keys, BOOT, hub.clock, wire,
+                  session or secrets.token_hex(4))
     agent.ticks = (0.0, 0.0)
     return agent
 

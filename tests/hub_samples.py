@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -43,9 +43,9 @@ def open_hub(root: Path, factory: pytest.TempPathFactory, clock: Clock | None = 
     return Hub.open(places(root=root), clock or HandClock(), {})
 
 
-def agreed(clock: HandClock, **changes) -> Consent:
-    given = clock.now() - timedelta(days=1)
-    return consent.of_text(clock, "paper", given, changes.pop("valid_until", None))
+def agreed(clock: Clock, valid_until: datetime | None = None,
+           agreement: consent.Agreement = consent.PLAIN) -> Consent:
+    return consent.of_text(clock, "paper", clock.now() - timedelta(days=1), valid_until, agreement)
 
 
 def li_wei(**changes) -> Newcomer:

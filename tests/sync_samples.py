@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import tempfile
 import threading
@@ -18,30 +19,37 @@ from hub_samples import agreed
 from paho.mqtt.enums import CallbackAPIVersion
 from store_samples import person, template
 
+from device.errors import SealBroken
 from device.store import body, chain
+from device.store.orders import Head, HeadBody, head_place
 from device.store.records import Entry
-from device.store.trust import Opener, Verifier, place
+from device.store.trust import Opener
+from device.store.trust_chain import TrustChain
 from sync.hub.hub import Hub
 from sync.hub.ledger import Put, group_stream
 from sync.hub.people import Newcomer
 from sync.hub.serve import Service
 from sync.wire import topics
+from sync.wire.announce import handed
 from sync.wire.claim import Claim
-from sync.wire.codec import decode, decode_body, encode, encode_body
+from sync.wire.codec import decode, decode_body, encode_to
 from sync.wire.messages import (
     AnyMessage,
     Cursor,
     GroupKey,
     HealthBody,
-    JournalBody,
     JournalPage,
     JournalRow,
     Online,
     Page,
     PageBody,
+    PageDetail,
     Report,
+    ToHub,
+    detail_place,
+    page_place,
 )
-from sync.wire.seal import GroupSeal, seal_to
+from sync.wire.seal import GroupSeal
 from sync.wire.sign import Signer
 from sync.wire.templates import from_columns, template_body
 
@@ -77,17 +85,27 @@ def wait_until(is_so: Callable[[], Any], seconds: float = 40.0) -> None:
         time.sleep(0.01)
 
 
+class Seen:
+    """A page or head with what only its receivers can read of it, and the name of the key that opened it."""
+
+    def __init__(self, message: Page | Head, inside: PageDetail | HeadBody, key_id: str) -> None:
+        self.message, self.inside, self.key_id = message, inside, key_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inside if hasattr(self.inside, name) else self.message, name)
+
+
 class WireTerminal:
     """Keeps what it is sent and says what it is told to say; stores nothing."""
 
-    def __init__(self, terminal_id: str, signer: Signer, opener: Opener, hub_keys: Verifier,
-                 hub_sealing: bytes) -> None:
-        self.terminal_id, self.signer, self.opener = terminal_id, signer, opener
-        self.hub_keys, self.hub_sealing = hub_keys, hub_sealing
+    def __init__(self, terminal_id: str, signer: Signer, opener: Opener, chain: TrustChain) -> None:
+        self.terminal_id, self.signer, self.opener, self.chain = terminal_id, signer, opener, chain
+        self.session = "s"
         self.boot_id, self.journal_id = "b" * 32, f"{terminal_id:0<32}".encode().hex()[:32]
         self.cursors: dict[str, Cursor] = {}
         self.keys: dict[str, GroupSeal] = {}
-        self.messages: list[AnyMessage] = []
+        self.messages: list[AnyMessage | Seen] = []
+        self._closed: list[AnyMessage] = []
         self._entries: list[Entry] = []
         self._subscribed = threading.Event()
 
@@ -97,8 +115,8 @@ class WireTerminal:
         csr, key = request()
         claim = Claim(service.claims.issue(terminal_id), csr.decode(), signer.public.hex(), opener.public.hex())
         given = service.claims.claim(msgspec.json.encode(claim))
-        terminal = cls(terminal_id, signer, opener, Verifier(bytes.fromhex(one) for one in given.hub_signing),
-                       bytes.fromhex(given.hub_sealing))
+        terminal = cls(terminal_id, signer, opener, TrustChain(map(bytes.fromhex, given.hub_signing),
+                                                              bytes.fromhex(given.hub_sealing)))
         terminal.context = ssl.create_default_context(cadata=given.ca)  # type: ignore[attr-defined]
         with tempfile.TemporaryDirectory() as folder:
             chain_path = Path(folder) / "chain.pem"
@@ -125,23 +143,44 @@ class WireTerminal:
         self.client.loop_stop()
 
     def take(self, topic: str, data: bytes) -> None:
-        message = decode(data, topic, self.hub_keys)
+        if topic.endswith("/keys"):
+            for announcement in handed(data, topic, self.opener):
+                self.chain.follow(announcement)
+            return
+        message = decode(data, topic, self.chain.verifier, self.opener)
+        self._keep(message)
         if isinstance(message, GroupKey):
-            bound_to = place("group_key", self.terminal_id, message.group, message.key_id)
-            self.keys[message.key_id] = GroupSeal(self.opener.open(message.sealed, bound_to))
-        self.messages.append(message)
+            self.keys[message.key_id] = GroupSeal(message.key)
+            closed, self._closed = self._closed, []
+            for earlier in closed:
+                self._keep(earlier)
+
+    def _keep(self, message: AnyMessage) -> None:
+        try:
+            if isinstance(message, Page):
+                self.messages.append(Seen(message, *self._read(PageDetail, message.detail, detail_place(message))))
+            elif isinstance(message, Head):
+                self.messages.append(Seen(message, *self._read(HeadBody, message.sealed, head_place(message))))
+            else:
+                self.messages.append(message)
+        except SealBroken:  # a group's key may come after a head that the broker has kept
+            self._closed.append(message)
 
     def got(self, kind: type[M]) -> list[M]:
-        return [message for message in list(self.messages) if isinstance(message, kind)]
+        return [message for message in list(self.messages) if isinstance(getattr(message, "message", message), kind)]
 
-    def pages(self) -> list[Page]:
+    def pages(self) -> list[Seen]:
         return self.got(Page)
 
-    def body(self, page: Page) -> PageBody:
-        bound_to = place("page", page.site, page.stream, page.epoch, page.form, page.from_seq, page.to_seq, page.part,
-                         page.parts, page.key_id)
-        opener = self.opener if page.key_id == "terminal" else self.keys[page.key_id]
-        return decode_body(opener.open(page.sealed, bound_to), PageBody)
+    def body(self, page: Seen) -> PageBody:
+        return self._read(PageBody, page.message.sealed, page_place(page.message, page.inside))[0]
+
+    def _read(self, kind: type[M], sealed: bytes, bound_to: bytes) -> tuple[M, str]:
+        """What is sealed, and the name of the key that opens it; "terminal" for this terminal's own."""
+        for key_id, seal in (*self.keys.items(), ("terminal", self.opener)):
+            with contextlib.suppress(SealBroken):
+                return decode_body(seal.open(sealed, bound_to), kind), key_id
+        raise SealBroken("sealed under a key that is not held")
 
     def known(self, stream: str) -> set[str]:
         """Persons that the pages so far, taken in order, leave; each with as many templates as records."""
@@ -165,30 +204,29 @@ class WireTerminal:
         topic = next(topic for topic in topics.TOPICS if topic.leaf == leaf and topic.scope == "terminal")
         self.client.publish(topic.of(SITE, self.terminal_id), data, 1, retain).wait_for_publish(5)
 
+    def said(self, message: ToHub, topic: topics.Topic) -> bytes:
+        return encode_to(self.chain.sealing, message, topic.of(SITE, self.terminal_id), self.signer)
+
     def report_bytes(self) -> bytes:
-        issued_ms = time.time_ns() // 1_000_000
-        sealed = seal_to(self.hub_sealing, encode_body(HealthBody()),
-                         place("report", self.terminal_id, self.boot_id, issued_ms))
-        report = Report(terminal_id=self.terminal_id, boot_id=self.boot_id, issued_ms=issued_ms,
-                        cursors=tuple(self.cursors.values()), journal_id=self.journal_id, journal_seq=0, acked_seq=0,
-                        model_ids=(), desired_version=0, key_ids=tuple(self.keys), sealed=sealed)
-        return encode(report, topics.REPORT.of(SITE, self.terminal_id), self.signer)
+        report = Report(terminal_id=self.terminal_id, boot_id=self.boot_id, session=self.session,
+                        issued_ms=time.time_ns() // 1_000_000, cursors=tuple(self.cursors.values()),
+                        journal_id=self.journal_id, journal_seq=0, acked_seq=0, model_ids=(), desired_version=0,
+                        key_ids=tuple(self.keys), hub_keys=self.chain.key_ids, health=HealthBody())
+        return self.said(report, topics.REPORT)
 
     def report(self) -> None:
         self.publish("report", self.report_bytes(), retain=True)
 
     def say_online(self) -> None:
-        message = Online(terminal_id=self.terminal_id, is_online=True, session="s")
-        self.publish("online", encode(message, topics.ONLINE.of(SITE, self.terminal_id), self.signer), retain=True)
+        message = Online(terminal_id=self.terminal_id, is_online=True, session=self.session)
+        self.publish("online", self.said(message, topics.ONLINE), retain=True)
 
     def send_journal(self, first: int, last: int) -> None:
         self._append_up_to(last)
         rows = tuple(row_of(entry) for entry in self._entries[first - 1:last])
-        bound_to = place("journal", self.terminal_id, self.journal_id, first - 1, last)
-        sealed = seal_to(self.hub_sealing, encode_body(JournalBody(rows)), bound_to)
         page = JournalPage(terminal_id=self.terminal_id, journal_id=self.journal_id, from_seq=first - 1, to_seq=last,
-                           sealed=sealed)
-        self.publish("journal", encode(page, topics.JOURNAL.of(SITE, self.terminal_id), self.signer))
+                           rows=rows)
+        self.publish("journal", self.said(page, topics.JOURNAL))
 
     def _append_up_to(self, last: int) -> None:
         while len(self._entries) < last:

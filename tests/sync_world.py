@@ -1,14 +1,15 @@
 """One real hub and some real door-syncds in one process, and a network between them that the test rules over.
 
-No broker and no threads: a message moves when the world says so, and time passes when the world says so. doord is
-played by a real journal and a reader of gallery.db that remembers whom it would let in.
+No broker and no threads: a message moves when the world says so, and time passes when the world says so. Of doord
+there are the real journal, the real desk for the hub's orders, and a reader of gallery.db that knows whom it would
+let in; a release and a mode are only noted.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 
 import msgspec
@@ -17,16 +18,19 @@ from broker import request
 from store_samples import KEY, MODEL
 from sync_samples import SITE, enrol
 
-from device.clock import HandClock
+from device.clock import ClockQuality, HandClock
+from device.door.reasons import entry
+from device.door.types import Command
 from device.link import Link
+from device.orders_desk import OrdersDesk, Trust, keys_followed
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter
-from device.store.handover import HandoverReader
 from device.store.journal import Journal, JournalReader
 from device.store.keeper import JournalKeeper
 from device.store.places import make_folders, places
 from device.store.records import NewEntry
 from device.store.trust import Opener
+from device.store.trust_chain import TrustChain
 from sync.agent.agent import Agent, Keys
 from sync.agent.link import Down
 from sync.hub.ca import Authority
@@ -75,22 +79,31 @@ class Door:
                          bytes.fromhex(given.hub_sealing), folder / "ca", folder / "cert", folder / "key",
                          folder / "sign", folder / "seal")
         self.boot = "b" * 32
+        self.mode = "normal"  # as the hub has last told doord
+        self.released: Counter[str] = Counter()  # how often each command has moved the relay
         self.happened = 0  # how many things happened here, each durable in a journal before the next
         self.lost: set[int] = set()  # those of which no medium holds a copy any more, by the test's own doing
         self.is_cut = False
+        self.runs = 0
         self.start()
 
     def start(self) -> None:
         self.writer = CacheWriter.open(self.where.gallery_db, KEY, self.clock, lock_wait_s=0)
         self.journal = JournalKeeper(lambda: Journal.open(self.where.journal_db, self.clock, self.boot), self.clock)
         self.net = Wire()
+        self.runs += 1
         self.agent = Agent(self.link, self.where, self.writer, Keys(self.signer, self.opener), self.boot, self.clock,
-                           self.net, "s")
+                           self.net, f"run-{self.runs}")
         self.agent.ticks = (0.0, 0.0)
         self._loaded = -1
+        past = self.journal.journal.last(5000)
+        chain = TrustChain(self.link.hub_signing, self.link.hub_sealing, keys_followed(past))
+        self.desk = OrdersDesk(self.where.gallery_db, KEY, Trust(self.link, chain, self.opener), self.boot,
+                               self.clock, self._obey, self.journal.append, lambda: ClockQuality.SYNCED, past)
 
     def stop(self) -> None:
         """As a kill does: nothing is said, nothing is finished."""
+        self.desk.close()
         self.agent.upstream.close()
         self.agent.watch.close()
         self.writer.close()
@@ -109,7 +122,8 @@ class Door:
     def follow(self) -> None:
         """What doord does all the time: take over a new generation and say so in its journal; begin a new journal
         where the hub has more of this one than there is."""
-        if self.journal.journal.journal_id == HandoverReader(self.writer).sign("journal_ahead"):
+        self.desk.turn()
+        if self.journal.journal.journal_id == self.desk.journal_ahead:
             self.journal.renew("set back")
             self._loaded = -1
         generation = self.writer.generation
@@ -117,15 +131,47 @@ class Door:
             self._loaded = generation
             self.journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", generation),)))
 
+    def _obey(self, command: Command) -> None:
+        if command.mode is not None:
+            self.mode = command.mode.value
+            self.journal.append(entry(f"mode_{self.mode}", command=command.command_id, source="hub"))
+            return
+        self.journal.append(entry("command_release", command=command.command_id, source="hub", seconds=3.0))
+        self.released[command.command_id] += 1
+
+    def fill_disk(self) -> None:
+        """Nothing more fits into the gallery's file."""
+        pages = self.writer._db.execute("PRAGMA page_count").fetchone()[0]
+        self.writer._db.execute(f"PRAGMA max_page_count = {pages}")
+
+    def free_disk(self) -> None:
+        self.writer._db.execute("PRAGMA max_page_count = 4294967294")
+
+    def lose_journal(self) -> None:
+        """doord finds no journal any more and begins another."""
+        self.stop()
+        for path in self.where.journal_db.parent.glob("journal.db*"):
+            path.unlink()
+        self.start()
+        self.world.count_losses()
+
     def held(self) -> set[int]:
         """Numbers of the things that this terminal's journals hold."""
         found = set()
         for path in self.where.journal_db.parent.glob("journal.db*"):
-            if path.name.endswith(("-wal", "-shm", ".ballast", ".lock")):
+            if path.name.endswith(("-wal", "-shm", ".ballast", ".lock", ".id")):
                 continue
             reader = JournalReader.open(path)
-            found |= {dict(entry.detail)["n"] for entry in reader.entries(0, 100_000) if entry.kind == "release"}
+            found |= {detail["n"] for one in reader.entries(0, 100_000) if "n" in (detail := dict(one.detail))}
             reader.close()
+        return found
+
+    def members(self) -> set[str]:
+        """Everyone whom this terminal is to know, as the hub's groups were when it last heard of each."""
+        found = set()
+        for stream in self.agent.streams.names():
+            at = self.agent.streams.position(stream)
+            found |= self.world.members_at(stream, at.epoch, at.seq)
         return found
 
     def admitted(self) -> set[str]:
@@ -159,6 +205,7 @@ class World:
         self.seen: list[tuple[str, bytes]] = []  # everything that ever passed, as the broker's operator sees it
         self.mischief = None  # called with each message on its way; returns those that arrive instead
         self.doors: dict[str, Door] = {}
+        self.noted: dict[tuple[str, str], dict[int, set[str]]] = {}
         self.open_hub()
 
     # --- the hub -----------------------------------------------------------------------------------------
@@ -168,7 +215,7 @@ class World:
         identity = self.hub.keys.identity()
         self.roster = Roster(self.hub.storage)
         self.claims = Claims(self.hub.storage, Authority.new("hub", self.clock),
-                             lambda: Contact("127.0.0.1", 1, (identity.signer.public,), identity.opener.public),
+                             lambda: Contact("127.0.0.1", 1, identity.trusted, identity.opener.public),
                              self.clock)
         self.side = WireSide(self.hub, self.roster, self.link, self.clock, self.folder / "aside")
         self.side.take("", b"")
@@ -195,6 +242,19 @@ class World:
         shutil.copy(self.folder / name, database)
         self.open_hub()
         self.restart_hub()
+
+    def take_note(self) -> None:
+        """Who belongs to each group now, for `members_at`; after every change at the hub."""
+        for group in GROUPS:
+            head = self.hub.ledger.head(group_stream(group))
+            noted = self.noted.setdefault((head.stream, head.epoch), {})
+            if head.seq not in noted:
+                noted[head.seq] = self.hub_people(group)
+
+    def members_at(self, stream: str, epoch: str, seq: int) -> set[str]:
+        """Who belonged to a group when its stream stood there."""
+        noted = self.noted.get((stream, epoch), {})
+        return noted[max(one for one in noted if one <= seq)] if any(one <= seq for one in noted) else set()
 
     # --- the doors ---------------------------------------------------------------------------------------
 
@@ -277,6 +337,7 @@ class World:
             self._collect(door)
         while self.to_hub:
             self.side.take(*self.to_hub.popleft())
+        self.take_note()
 
     def settle(self, seconds: float = 30.0) -> float:
         """Rounds until all is equal; how many seconds that took. AssertionError after `seconds`."""
@@ -324,7 +385,7 @@ class World:
     def stored(self, door: Door) -> list[int]:
         """Numbers of the things that happened at a door, as the hub has them."""
         query = Query(limit=100_000, terminal_id=door.terminal_id, kind="release")
-        return sorted(event.detail["n"] for event in self.hub.events.find(query))
+        return sorted(event.detail["n"] for event in self.hub.events.find(query) if "n" in event.detail)
 
     def hub_people(self, group: str = "staff") -> set[str]:
         """Everyone whom the doors of a group are to know."""

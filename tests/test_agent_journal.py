@@ -6,12 +6,13 @@ import itertools
 import random
 
 import pytest
-from agent_hub import TERMINAL, a_bench
+from agent_hub import OWN_STREAM, TERMINAL, a_bench
 from store_samples import BOOT, release
 
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
 from sync.agent import upstream
+from sync.agent.link import Down
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_a_journal_of_which_the_hub_has_more_is_not_sent_and_doord_is_told(bench
     bench.talk()
     assert bench.hub.doubled == 0
     assert bench.agent.handover.sign("journal_ahead") == bench.journal.journal_id
-    assert "journal_set_back" in bench.hub.reports[-1][1].degraded
+    assert "journal_set_back" in bench.hub.reports[-1].health.degraded
 
 
 def test_outcomes_of_commands_are_answered_once(bench):
@@ -114,7 +115,7 @@ def test_outcomes_of_commands_are_answered_once(bench):
     bench.journal.append(entry("command_release", command="a" * 32, source="hub", seconds=3.0))
     bench.journal.append(entry("command_refused", command="b" * 32, source="hub", why="expired"))
     bench.talk()
-    assert {(answer.command_id[0], body.outcome, body.reason) for answer, body in bench.hub.answers} == {
+    assert {(answer.command_id[0], answer.outcome, answer.reason) for answer in bench.hub.answers} == {
         ("a", "done", ""), ("b", "refused", "expired")}
     assert not bench.agent.handover.inbox()
     bench.bring(bench.hub.command("release", BOOT, command_id="a" * 32))
@@ -127,7 +128,7 @@ def test_a_command_that_the_door_never_took_up_has_failed(bench):
     bench.bring(bench.hub.command("release", BOOT, command_id="a" * 32))
     bench.hub.clock.advance(70)
     bench.talk()
-    assert [body.outcome for _, body in bench.hub.answers] == ["failed"]
+    assert [answer.outcome for answer in bench.hub.answers] == ["failed"]
 
 
 def test_an_inbox_that_is_full_takes_no_more(bench):
@@ -144,7 +145,7 @@ def test_the_newest_desired_state_lies_ready_and_what_the_door_obeys_is_reported
     bench.journal.append(entry("mode_lockdown", command="desired-4", source="hub"))
     bench.hub.clock.advance(61)
     bench.talk()
-    assert bench.hub.reports[-1][0].desired_version == 4
+    assert bench.hub.reports[-1].desired_version == 4
 
 
 def test_presence_is_told_and_taken_back(bench):
@@ -175,6 +176,23 @@ def test_a_link_that_cannot_be_made_is_tried_again_ever_more_rarely(tmp_path):
     bench.close()
 
 
+def test_an_error_of_ours_does_not_end_the_loop(bench, monkeypatch):
+    monkeypatch.setattr("sync.agent.agent.FAILED_PAUSE_S", 0.0)
+    agent, rounds, failing = bench.agent, iter(range(20)), iter([True, True])
+
+    def close():
+        if next(failing, False):
+            raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(bench.wire, "close", close)
+    bench.wire.inbox.put(Down("lost"))
+    bench.hub.clock.advance(200)
+    agent.run(lambda: next(rounds, None) is None or bool(bench.hub.clock.advance(70)))
+    assert agent.counts["failed"] == 2
+    bench.talk()
+    assert agent.is_up
+
+
 def test_a_silent_link_is_made_anew(bench):
     bench.hub.clock.advance(400)
     bench.wire.is_open = True
@@ -183,3 +201,65 @@ def test_a_silent_link_is_made_anew(bench):
     bench.hub.clock.advance(2)
     bench.talk()
     assert bench.agent.is_up
+
+
+def test_a_report_that_was_asked_for_goes_out_at_once_and_before_the_answer(bench):
+    from device.door.reasons import entry
+
+    bench.wire.sent.clear()
+    bench.bring(bench.hub.command("report", BOOT, command_id="a" * 32))
+    bench.journal.append(entry("command_done", command="a" * 32, source="hub", verb="report"))
+    before = len(bench.hub.reports)
+    bench.work()
+    kinds = [topic.rsplit("/", 1)[1] for topic, _ in bench.wire.sent]
+    assert [kind for kind in kinds if kind != "journal"] == ["report", "answer"]
+    while bench.wire.sent:
+        bench.hub.hear(*bench.wire.sent.popleft())
+    assert len(bench.hub.reports) == before + 1
+
+
+def test_what_doord_obeys_and_goes_by_is_known_after_a_restart_however_much_has_happened_since(bench):
+    from device.door.reasons import entry
+
+    bench.journal.append(entry("mode_lockdown", command="desired-4", source="hub"))
+    bench.journal.append(entry("config_changed", version=3))
+    bench.hub.clock.advance(61)
+    bench.talk()
+    entries(bench, 5100)
+    again = bench.restarted()
+    again.hub.reports.clear()
+    again.hub.clock.advance(2)
+    again.talk(4)
+    report = again.hub.reports[0]
+    assert (report.desired_version, report.health.versions["config"]) == (4, "3")
+
+
+def test_the_configuration_that_doord_goes_by_is_reported_and_none_as_zero(bench):
+    from device.door.reasons import entry
+
+    assert bench.hub.reports[-1].health.versions["config"] == "0"
+    for entry_of in (entry("config_changed", version=2), entry("config_changed", hub_keys=9),
+                     entry("config_changed", version=5)):
+        bench.journal.append(entry_of)
+    bench.hub.clock.advance(61)
+    bench.talk()
+    assert bench.hub.reports[-1].health.versions["config"] == "5"
+
+
+def test_an_acknowledgement_from_before_does_not_set_the_cursor_back(bench):
+    entries(bench, 40)
+    late = bench.hub.acked(bench.journal.journal_id, 3)
+    bench.talk()
+    assert bench.agent.upstream.acked_seq == bench.journal.head
+    bench.bring(late)
+    assert bench.agent.upstream.acked_seq == bench.journal.head
+    bench.bring(bench.hub.acked(bench.journal.journal_id, 3))
+    assert bench.agent.upstream.acked_seq == 3  # the hub was set back
+
+
+def test_how_far_the_hubs_clock_is_ahead_is_reported(bench):
+    ahead_ms = int(1000 * bench.hub.clock.now().timestamp()) + 90_000
+    bench.bring(bench.hub.vouch(OWN_STREAM, issued_ms=ahead_ms))
+    bench.hub.clock.advance(61)
+    bench.talk()
+    assert bench.hub.reports[-1].health.clock_offset_s == pytest.approx(90.0, abs=0.01)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import threading
 import time
+from datetime import timedelta
 
 import pytest
 from broker import SITE, PrivateBroker
 
+from device.clock import HandClock, SystemClock
 from sync.agent.link import INBOX, Address, Down, Link, Message, Up
+from sync.hub.ca import Authority
 from sync.wire import topics
 
 PAGES = topics.PAGES.of(SITE, "t-1")
@@ -34,7 +38,7 @@ def address(broker, tmp_path):
 
 @pytest.fixture
 def link(address):
-    link = Link(address, (ONLINE, b"gone"))
+    link = Link(address, (ONLINE, b"gone"), lambda: True)
     yield link
     link.close()
 
@@ -105,7 +109,7 @@ def test_a_stranger_to_the_authority_is_not_let_in(address, broker, tmp_path):
     (tmp_path / "cert").write_bytes(issued.certificate)
     (tmp_path / "key").write_bytes(issued.key)
     other.stop()
-    link = Link(address, (ONLINE, b""))
+    link = Link(address, (ONLINE, b""), lambda: True)
     link.open()
     assert isinstance(link.inbox.get(timeout=10), Down)
     link.close()
@@ -113,7 +117,7 @@ def test_a_stranger_to_the_authority_is_not_let_in(address, broker, tmp_path):
 
 def test_files_that_cannot_be_read_are_told_at_once(address, tmp_path):
     (tmp_path / "cert").write_bytes(b"no certificate")
-    assert isinstance(Link(address, (ONLINE, b"")).open(), Down)
+    assert isinstance(Link(address, (ONLINE, b""), lambda: True).open(), Down)
 
 
 def test_an_old_connections_words_are_not_heard(link):
@@ -127,3 +131,106 @@ def test_an_old_connections_words_are_not_heard(link):
 
 def test_nothing_is_published_on_a_link_that_is_down(link):
     assert not link.publish(ONLINE, b"x")
+
+
+# paho leaves a socket whose handshake failed to the garbage collector.
+unclosed = pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+
+
+@unclosed
+def test_a_link_may_be_closed_while_it_is_being_made(address, monkeypatch):
+    """A revoked certificate makes the broker hang up in the middle of the agent's own closing."""
+    start = threading.Thread.start
+
+    def slow(thread):
+        if thread.name.startswith("paho"):
+            time.sleep(0.3)  # as long as a busy machine takes between making a thread and starting it
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    link = Link(address, (ONLINE, b"gone"), lambda: True)
+    for number in range(12):
+        assert link.open() is None
+        time.sleep(0.03 * number)
+        link.close()
+    has_ended()
+    while not link.inbox.empty():
+        link.inbox.get()
+    opened(link)
+    link.close()
+
+
+def has_ended():
+    """Wait for the links that were given up while they were being made."""
+    for thread in threading.enumerate():
+        if thread.name == "link-ending":
+            thread.join(30)
+
+
+def test_a_topic_that_is_not_wanted_any_more_is_let_go(broker, link):
+    opened(link).subscribe([PAGES])
+    hub = broker.client(broker.hub(), "hub")
+    time.sleep(0.3)
+    link.unsubscribe([PAGES])
+    time.sleep(0.3)
+    hub.publish(PAGES, b"unheard")
+    with pytest.raises(queue.Empty):
+        link.inbox.get(timeout=0.5)
+    hub.close()
+
+
+class OldBroker(PrivateBroker):
+    """Its certificate ran out years ago, as any does for a terminal whose clock stands years ahead."""
+
+    def __init__(self, folder, names=("127.0.0.1",)):
+        super().__init__(folder, {"t-1": ()})
+        self.stop()
+        then = HandClock(SystemClock().now() - timedelta(days=3 * 365))
+        server = Authority.load(self.authority.issued(), then).server(list(names))
+        self.broker.files.certificate.write_bytes(server.certificate)
+        self.broker.files.key.write_bytes(server.key)
+        self.broker.start()
+
+    def address(self, folder):
+        issued = self.terminal("t-1")
+        for name, data in (("ca", self.authority.certificate_pem()), ("cert", issued.certificate),
+                           ("key", issued.key)):
+            (folder / name).write_bytes(data)
+        return Address("127.0.0.1", self.port, "t-1", folder / "ca", folder / "cert", folder / "key")
+
+
+def answer(address, is_clock_trusted):
+    link = Link(address, (ONLINE, b""), lambda: is_clock_trusted)
+    try:
+        assert link.open() is None
+        return link.inbox.get(timeout=30)
+    finally:
+        link.close()
+        has_ended()
+
+
+@unclosed
+def test_a_terminal_whose_clock_is_wrong_connects_and_one_whose_clock_is_right_does_not_take_what_ran_out(tmp_path):
+    broker = OldBroker(tmp_path / "old")
+    try:
+        address = broker.address(tmp_path)
+        assert answer(address, is_clock_trusted=False) == Up()
+        refused = answer(address, is_clock_trusted=True)
+        assert isinstance(refused, Down) and "expired" in refused.why
+    finally:
+        broker.stop()
+
+
+@unclosed
+def test_a_wrong_clock_is_no_leave_to_take_another_name_or_authority(tmp_path):
+    broker = OldBroker(tmp_path / "old", ("elsewhere.example",))
+    try:
+        address = broker.address(tmp_path)
+        refused = answer(address, is_clock_trusted=False)
+        assert isinstance(refused, Down) and "certificate verify failed" in refused.why
+        stranger = Authority.new("other", SystemClock())
+        address.ca.write_bytes(stranger.certificate_pem())
+        refused = answer(address, is_clock_trusted=False)
+        assert isinstance(refused, Down) and "certificate verify failed" in refused.why
+    finally:
+        broker.stop()

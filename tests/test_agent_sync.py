@@ -48,7 +48,7 @@ def test_a_change_is_applied_and_reported(synced):
     synced.bring(synced.hub.delta(20, is_own=False))
     assert synced.is_equal()
     synced.talk()
-    report = synced.hub.reports[-1][0]
+    report = synced.hub.reports[-1]
     assert {cursor.stream: cursor.digest for cursor in report.cursors}[STREAM] == synced.hub.staff.tree().root()
 
 
@@ -80,11 +80,11 @@ def test_a_drop_removes_from_file_and_is_receipted_only_after_the_matcher_follow
     assert ("person", gone) not in synced.living()
     assert not synced.hub.receipts
     synced.follow()
-    receipt, dropped = synced.hub.receipts[-1]
+    receipt = synced.hub.receipts[-1]
     assert receipt.stream == STREAM
     assert receipt.seq == synced.hub.staff.seq
     assert receipt.digest == synced.hub.staff.tree().root()
-    assert ("person", gone) in {(kind, key) for kind, key, _ in dropped.dropped}
+    assert ("person", gone) in {(kind, key) for kind, key, _ in receipt.dropped}
     assert not synced.agent._writer.is_erasure_due
 
 
@@ -94,7 +94,7 @@ def test_receipts_are_sent_again_after_the_link_was_lost(synced):
     synced.follow()
     again = synced.restarted()
     again.talk()
-    assert [receipt.seq for receipt, _ in again.hub.receipts if receipt.stream == STREAM] == [20, 22, 22]
+    assert [receipt.seq for receipt in again.hub.receipts if receipt.stream == STREAM] == [20, 22, 22]
 
 
 def test_a_drop_obeyed_before_its_predecessors_is_not_undone_by_them(synced):
@@ -139,6 +139,8 @@ def test_a_staged_snapshot_survives_a_restart(synced):
     again = synced.restarted()
     again.work()
     again.bring(*parts[3:])
+    assert not again.is_equal()  # vouched for to another run
+    again.bring(again.hub.vouch(session=again.agent._session))
     assert again.is_equal()
 
 
@@ -237,7 +239,7 @@ def test_a_template_without_consent_is_refused_alone_and_told(synced):
     assert ("template", template(60).template_id) not in synced.living()
     assert ("template", template(61).template_id) in synced.living()
     synced.talk()
-    assert "records_refused" in synced.hub.reports[-1][1].degraded
+    assert "records_refused" in synced.hub.reports[-1].health.degraded
     assert len(synced.hub.repairs) < 10
 
 
@@ -280,7 +282,7 @@ def test_leaving_a_group_empties_its_stream(synced):
     staff = synced.hub.staff
     page = synced.hub.page(STREAM, "snapshot", (0, staff.seq), (0, 1), DigestTree().root(),
                            type(staff)("x").all())
-    synced.bring(page)
+    synced.bring(page, synced.hub.vouch(digest=DigestTree().root()))
     assert not synced.living()
 
 
@@ -294,7 +296,7 @@ def test_ten_thousand_dropped_at_once_are_gone_and_receipted(tmp_path):
     bench.talk()
     bench.follow()
     assert bench.is_equal() and len(bench.living()) == 2
-    assert sum(len(dropped.dropped) for _, dropped in bench.hub.receipts) == 2 * 2999
+    assert sum(len(receipt.dropped) for receipt in bench.hub.receipts) == 2 * 2999
     bench.close()
 
 
@@ -316,7 +318,7 @@ def test_a_group_key_rotated_while_away_comes_with_the_next_report(synced):
     assert synced.held() == ("e1", 20)
     synced.talk()
     assert synced.is_equal()
-    assert synced.hub.seal.key_id in synced.hub.reports[-1][0].key_ids
+    assert synced.hub.seal.key_id in synced.hub.reports[-1].key_ids
 
 
 def test_a_message_that_makes_the_agent_fail_is_passed_over_and_counted(synced, monkeypatch):
@@ -332,29 +334,6 @@ def test_a_message_that_makes_the_agent_fail_is_passed_over_and_counted(synced, 
     assert synced.agent.counts["poisoned"] == synced.agent.counts["poisoned again"] == 1
     synced.talk()
     assert synced.is_equal()
-
-
-def test_a_hub_that_falls_silent_is_noticed_and_its_return_too(synced):
-    synced.bring(synced.hub.head())
-    synced.hub.clock.advance(301)
-    synced.work()
-    assert f"stale {STREAM}" in synced.agent.faults()
-    assert synced.agent.handover.sign("stale")
-    synced.bring(synced.hub.head(issued_ms=1))
-    assert synced.agent.faults()
-    synced.bring(synced.hub.head())
-    synced.hub.clock.advance(1.5)
-    synced.work()
-    assert not synced.agent.faults()
-
-
-def test_a_broker_that_withholds_pages_is_noticed(synced):
-    people(synced.hub.staff, 1, 50)
-    for _ in range(12):
-        synced.bring(synced.hub.head())
-        synced.wire.sent.clear()
-        synced.hub.clock.advance(30)
-    assert f"stale {STREAM}" in synced.agent.faults()
 
 
 def test_a_wrong_clock_does_not_stop_the_sync(tmp_path):

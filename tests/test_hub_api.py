@@ -6,10 +6,14 @@ import json
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 from hub_samples import Client, agreed, jpeg, open_hub
 
 from device.clock import HandClock
+from sync.hub import schema
 from sync.hub.api import application
+from sync.hub.ca import Authority
+from sync.hub.claims import Claims
 from sync.hub.hub import open_eye
 
 API = "/api/v1"
@@ -194,6 +198,81 @@ def test_terminals_states_and_commands(hub, client):
     assert client.post(f"{API}/terminals/door-1/claim-code").status_code == 409
     assert client.delete(f"{API}/terminals/door-1").status_code == 204
     assert client.get(f"{API}/terminals/door-1").status_code == 404
+
+
+TOO_LATE = ("9999-12-31T23:59:59-10:00", "9999-12-31T23:59:59Z")
+TOO_EARLY = ("1969-12-31T23:59:59Z", "0001-01-01T00:00:00+10:00")
+
+
+@pytest.mark.parametrize("at", TOO_LATE + TOO_EARLY)
+def test_a_time_that_cannot_be_kept_is_refused_by_field_before_anything_is(hub, client, portrait, at):
+    is_late = at in TOO_LATE
+    one = client.post(f"{API}/persons", json=person()).json()["person_id"]
+    client.post(f"{API}/terminals", json={"terminal_id": "t1", "site_id": "hq"})
+    seq = hub.ledger.head("group/staff").seq
+    asked = [
+        ("POST", "/tokens", {"scope": "read", "expires": at}, "expires"),
+        ("PUT", "/terminals/t1/state", {"mode": "lockdown", "until": at}, "until"),
+        ("POST", "/persons", person(external_id=None, valid_until=at), "valid_until"),
+        ("POST", "/persons", person(external_id=None, valid_from=at), "valid_from"),
+        ("PATCH", f"/persons/{one}", {"valid_until": at}, "valid_until"),
+        ("POST", f"/persons/{one}/cards", {"number": "04A1", "valid_until": at}, "valid_until")]
+    for method, path, body, field in asked:
+        answer = client.request(method, API + path, json=body)
+        assert (answer.status_code, fields(answer)) == (422, [field]), (path, answer.text)
+    answer = client.post(f"{API}/enrolments", data={
+        "person": json.dumps(person(external_id=None)),
+        "consent": consent(hub.clock, **({"valid_until": at} if is_late else {"given_at": at}))},
+        files=[("photos", ("a.jpg", jpeg(portrait), "image/jpeg"))])
+    assert (answer.status_code, fields(answer)) == (422, ["consent.valid_until" if is_late else "consent.given_at"])
+    assert len(client.get(f"{API}/tokens").json()) == 1
+    assert (hub.people.count(), hub.ledger.head("group/staff").seq) == (1, seq)
+    assert client.get(f"{API}/terminals/t1/state").json()["version"] == 0
+    assert client.get(f"{API}/events", params={"since": at}).status_code == 200
+    assert client.get(f"{API}/events", params={"until": at}).status_code == 200
+
+
+def test_rows_that_hold_an_impossible_time_break_no_list(hub, client):
+    client.post(f"{API}/terminals", json={"terminal_id": "t1", "site_id": "hq"})
+    client.put(f"{API}/terminals/t1/state", json={"mode": "lockdown"})
+    one = client.post(f"{API}/persons", json=person()).json()["person_id"]
+    with hub.storage.write() as tx:
+        for ms in (253402340399000, 2**62, -2**62):
+            tx.run(sa.insert(schema.tokens).values(token_id=str(ms)[:8], hash=str(ms).encode(), scope="read",
+                                                   created=ms, expires=ms, title=""))
+            tx.run(sa.insert(schema.events).values(
+                terminal_id="t1", journal_id="j", seq=ms, received=ms, at_us=ms, mono=0, boot_id="b", kind="release",
+                clock_quality="synced", reason="", person_id=one, detail="{}", prev_hash="", hash=str(ms)))
+        tx.run(sa.update(schema.desired).values(until=2**62))
+        tx.run(sa.update(schema.terminals).values(reported=-2**62, issued=2**62))
+    assert len(client.get(f"{API}/tokens").json()) == 4
+    assert client.get(f"{API}/events").status_code == 200
+    assert len(client.get(f"{API}/events").json()["events"]) == 3
+    assert client.get(f"{API}/terminals").json()[0]["terminal_id"] == "t1"
+    assert client.get(f"{API}/terminals/t1/state").json()["until"].startswith("9999")
+
+
+def test_a_terminals_configuration_over_http(client):
+    client.post(f"{API}/terminals", json={"terminal_id": "t1", "site_id": "hq"})
+    where = f"{API}/terminals/t1/config"
+    assert client.get(where).status_code == 404
+    bad = client.put(where, json={"text": "[door]\nrelese_s = 1\n"})
+    assert (bad.status_code, fields(bad)) == (422, ["config"])
+    given = client.put(where, json={"text": "[door]\nrelease_s = 4\n"}).json()
+    assert (given["version"], client.get(where).json()) == (1, given)
+    shown = client.get(f"{API}/terminals/t1").json()
+    assert (shown["config_wanted"], shown["config_applied"]) == (1, 0)
+    assert client.put(f"{API}/terminals/nosuch/config", json={"text": ""}).status_code == 404
+
+
+def test_a_terminal_is_revoked_over_http_where_the_hub_has_the_wires_side(hub, client):
+    client.post(f"{API}/terminals", json={"terminal_id": "t1", "site_id": "hq"})
+    assert client.post(f"{API}/terminals/t1/revocation").status_code == 409
+    claims = Claims(hub.storage, Authority.new("hub", hub.clock), lambda: None, hub.clock)
+    wired = Client(application(hub, claims), client._token)
+    assert wired.post(f"{API}/terminals/t1/revocation").json()["state"] == "revoked"
+    assert wired.post(f"{API}/terminals/nosuch/revocation").status_code == 404
+    assert wired.post(f"{API}/terminals", json={"terminal_id": "hub", "site_id": "hq"}).status_code == 422
 
 
 def test_a_fault_inside_is_told_without_its_inside(hub, client, monkeypatch):

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from broker import SITE, request
 from cryptography import x509
 from fastapi import FastAPI
+from hub_samples import li_wei, open_hub
 
 from device.clock import HandClock
 from device.store.trust import MessageRefused
@@ -137,6 +138,42 @@ def test_claiming_anew_revokes_what_was_given_before(desk: Desk) -> None:
     assert desk.revoked() == {first, second}
     desk.clock.advance(timedelta(days=91).total_seconds())
     assert desk.revoked() == set()  # over by themselves
+
+
+def test_claiming_anew_and_revoking_replace_the_keys_of_the_groups_that_were_served(tmp_path, tmp_path_factory):
+    hub = open_hub(tmp_path / "hub", tmp_path_factory)
+    claims = Claims(hub.storage, Authority.new(SITE, hub.clock), lambda: CONTACT, hub.clock)
+    hub.fleet.add("t1", "hq", ["staff"])
+    lab = hub.keys.of_group("lab").key_id
+    keys = [hub.keys.of_group("staff").key_id]
+    for act in (lambda: claims.claim(post(ask(claims.issue("t1")))), lambda: claims.claim(post(ask(claims.issue(
+            "t1")))), lambda: claims.revoke("t1"), lambda: claims.claim(post(ask(claims.issue("t1"))))):
+        act()
+        keys.append(hub.keys.of_group("staff").key_id)
+    assert keys[0] == keys[1]  # whoever claims for the first time knows no key yet
+    assert len(set(keys[1:])) == 4
+    assert hub.keys.of_group("lab").key_id == lab
+    assert (hub.fleet.get("t1").state, claims.shut_out()) == ("unheard", [])
+    claims.revoke("t1")
+    hub.fleet.add("t2", "hq", [])
+    claims.claim(post(ask(claims.issue("t2"))))
+    hub.fleet.remove("t2")
+    assert claims.shut_out() == ["t1", "t2"]
+    hub.close()
+
+
+def test_what_the_former_board_of_a_terminal_owed_does_not_stay_open_for_ever(tmp_path, tmp_path_factory, caplog):
+    hub = open_hub(tmp_path / "hub", tmp_path_factory)
+    claims = Claims(hub.storage, Authority.new(SITE, hub.clock), lambda: CONTACT, hub.clock)
+    hub.fleet.add("t1", "hq", ["staff"])
+    claims.claim(post(ask(claims.issue("t1"))))
+    hub.people.add(li_wei())
+    hub.fleet.set_groups("t1", [])
+    assert [owed.kind for owed in hub.fleet.open_deletions("t1") if owed.stream == "group/staff"] == ["group"]
+    claims.claim(post(ask(claims.issue("t1"))))
+    assert not [owed for owed in hub.fleet.open_deletions("t1") if owed.stream == "group/staff"]
+    assert "out of reach" in caplog.text
+    hub.close()
 
 
 def renewal(signer: Signer, terminal_id: str = "t1", site: str = SITE) -> bytes:

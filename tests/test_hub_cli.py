@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hub_samples import jpeg
 
-from device.clock import SystemClock
+from device.clock import HandClock, SystemClock
 from device.errors import UsageError
 from sync.hub import cli
 from sync.hub.commands.opened import span
@@ -141,6 +141,47 @@ def test_terminals_modes_and_codes(fleethub, started, tmp_path):
     assert fleethub("terminal", "remove", "door-1")[0] == 0
 
 
+def test_a_terminals_configuration_is_set_shown_and_checked(fleethub, started, tmp_path):
+    fleethub("terminal", "add", "door-1", "--group", "staff")
+    code, _, err = fleethub("terminal", "config", "door-1")
+    assert (code, err.count("\n")) == (1, 1)
+    file = tmp_path / "door-1.toml"
+    file.write_text("[door]\nrelease_s = 4\n")
+    assert fleethub("terminal", "config", "door-1", file)[0] == 0
+    assert fleethub("terminal", "config", "door-1")[1] == "# version 1\n[door]\nrelease_s = 4\n"
+    shown = json.loads(fleethub("status", "--json")[1])["terminals"][0]
+    assert (shown["config_wanted"], shown["config_applied"]) == (1, 0)
+    for bad in (b"[door]\nrelese_s = 4\n", b"\xff\xfe", b"x" * 70_000):
+        file.write_bytes(bad)
+        code, _, err = fleethub("terminal", "config", "door-1", file)
+        assert (code, err.count("\n")) == (2, 1)
+    assert fleethub("terminal", "config", "door-1", tmp_path / "nosuch")[0] == 2
+    assert fleethub("terminal", "config", "nosuch", file)[0] in (1, 2)
+    assert fleethub("terminal", "config", "door-1")[1].startswith("# version 1\n")
+
+
+def test_the_hubs_name_and_times_out_of_range_are_refused_in_one_line(fleethub, started):
+    assert fleethub("terminal", "add", "door-1")[0] == 0
+    for words in (("terminal", "add", "hub"), ("mode", "door-1", "lockdown", "--until", "9999-12-31T23:59:59-10:00"),
+                  ("token", "add", "read", "--until", "0001-01-01T00:00:00+10:00"),
+                  ("events", "--since", "9999-12-31T23:59:59-10:00")):
+        code, out, err = fleethub(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+    assert json.loads(fleethub("token", "list", "--json")[1])[0]["title"] == "made by fleethub init"
+
+
+def test_tidying_waits_for_a_clock_that_can_be_believed(fleethub, started, tmp_path, monkeypatch):
+    assert fleethub("tidy") == (0, "tidied\n", "")
+    later = HandClock(datetime.now(timezone.utc) + timedelta(days=4000))
+    monkeypatch.setattr("sync.hub.commands.opened.SystemClock", lambda: later)
+    code, out, _ = fleethub("tidy")
+    assert code == 1
+    assert "nothing was deleted by time" in out
+    assert fleethub("status")[0] == 1
+    assert fleethub("tidy", "--clock-is-right")[:2] == (0, "tidied\n")
+    assert fleethub("status")[0] == 0
+
+
 def test_a_backup_is_put_back_and_the_removed_stay_removed(fleethub, started, tmp_path, photo):
     agreed = ["--group", "staff", "--consent", "paper"]
     one = json.loads(fleethub("person", "add", "Goes", photo, *agreed, "--json")[1])["person_id"]
@@ -171,6 +212,7 @@ def test_pictures_are_kept_only_where_that_was_asked_for(fleethub, tmp_path, pho
     added = fleethub("person", "add", "Li", photo, "--group", "staff", "--consent", "paper", "--json")[1]
     hub = Hub.open(places(root=tmp_path / "hub"), SystemClock(), {})
     assert hub.people.photo(json.loads(added)["templates"][0]) == photo.read_bytes()
+    assert hub.people.get(json.loads(added)["person_id"]).person.consent.kinds[0] == "face picture (kept, sealed)"
     hub.close()
 
 

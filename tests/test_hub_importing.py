@@ -108,7 +108,12 @@ def test_each_picture_has_its_line_and_a_second_run_does_nothing_twice(hub, fold
     ({"consent_given": "31.12.2025"}, "consent_given is no date"), ({"consent_given": "2099-01-01"}, "future"),
     ({"consent_given": "2025-02-30"}, "no date"), ({"consent_until": "2026-01-02"}, "ended"),
     ({"valid_from": "2027-01-01", "valid_until": "2026-06-01"}, "valid_until"), ({"groups": "nosuch"}, "nosuch"),
-    ({"groups": ";"}, None), ({"consent_id": "x\x07"}, "consent_id")])
+    ({"groups": ";"}, None), ({"consent_id": "x\x07"}, "consent_id"), ({"consent_id": "=1+1"}, "formula"),
+    ({"consent_means": "=paper"}, "formula"), ({"consent_text": "@x"}, "formula"), ({"groups": "+x"}, "formula"),
+    ({"consent_means": "telepathy"}, "consent.means"), ({"consent_id": "c" * 65}, "consent_id"),
+    ({"consent_until": "9999-12-31"}, "consent_until: must lie between"),
+    ({"valid_from": "1969-01-01"}, "valid_from: must lie between"),
+    ({"consent_means": "纸质"}, None), ({"consent_means": "Paper"}, None)])
 def test_a_bad_cell_refuses_its_row_alone_and_leaves_nothing(hub, folder, changes, word):
     cells = {"name": "Li", "id": "1", "consent_id": "c1", "consent_given": "2026-01-01", "consent_means": "paper"}
     row = read_csv((HEAD + line("Li", "a.jpg", "1")).encode())[0]
@@ -125,11 +130,20 @@ def test_a_bad_cell_refuses_its_row_alone_and_leaves_nothing(hub, folder, change
 
 def test_dates_are_read_as_people_write_them(hub, folder):
     for number, text in enumerate(("2026-1-2", "2026/01/02", "2026.1.2 08:30", "2026-01-02T08:30:00+08:00",
-                                   "2026-01-02 00:30Z")):
+                                   "2026/1/3 8:30", "2026-01-02 00:30Z")):
         row = read_csv((HEAD + line("Li", "a.jpg", str(number)).replace("2026-01-01", text)).encode())[0]
         done = work(hub, [row], Folder(folder))
         assert done[0].state == "enrolled", done[0].reason
         hub.people.remove([done[0].person_id])
+
+
+def test_a_list_records_what_this_hub_does_with_pictures(hub, folder):
+    rows = read_csv((HEAD + line("Li", "a.jpg", "1")).encode())
+    hub.enroller._keep_photos = True
+    done = work(hub, rows, Folder(folder))[0]
+    agreed = hub.people.get(done.person_id).person.consent
+    assert (agreed.kinds[0], agreed.text_version) == ("face picture (kept, sealed)", "fleet-1-pictures")
+    assert hub.people.photo(hub.people.get(done.person_id).template_ids[0]) == (folder / "a.jpg").read_bytes()
 
 
 def test_a_folder_is_one_person_per_picture_or_per_folder(hub, folder):

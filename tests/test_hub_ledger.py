@@ -59,8 +59,7 @@ class Books:
 @pytest.fixture
 def books(tmp_path: Path):
     made = Books(tmp_path / "hub")
-    for person in (A, B, C):
-        made.vault.make(person)
+    made.vault.make([A, B, C])
     yield made
     made.close()
 

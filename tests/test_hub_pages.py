@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from store_samples import person, template
 
 from device.store import body
 from device.store.trust import MAX_BYTES
 from sync.hub import pages
+from sync.hub.ledger import Tally
 from sync.wire.codec import decode_body
 from sync.wire.messages import Change, PageBody
 from sync.wire.templates import from_columns, template_body
@@ -26,6 +30,18 @@ def read(data: bytes | None) -> PageBody:
     return decode_body(data, PageBody)
 
 
+def snapshot(changes: list[Change]) -> list[bytes]:
+    """The parts of a snapshot, as the ledger would have them made."""
+    bodies, keys, counts = Counter[str](), Counter[str](), Counter[str]()
+    for change in changes:
+        bodies[change.kind] += len(change.body)
+        keys[change.kind] += len(change.key)
+        counts[change.kind] += 1
+    ordered = sorted(changes, key=lambda change: (change.kind == "template", change.kind != "person", change.seq))
+    parts = pages.parts_of(Tally(kind, counts[kind], bodies[kind], keys[kind]) for kind in counts)
+    return list(pages.snapshot(ordered, parts))
+
+
 def carried(parts: list[bytes]) -> dict[tuple[str, str], tuple[int, bytes]]:
     found = {}
     for part in map(read, parts):
@@ -38,7 +54,7 @@ def carried(parts: list[bytes]) -> dict[tuple[str, str], tuple[int, bytes]]:
 
 def test_a_snapshot_carries_every_record_once_and_persons_before_their_templates() -> None:
     changes = people(3000)
-    parts = pages.snapshot(changes)
+    parts = snapshot(changes)
     assert carried(parts) == {(change.kind, change.key): (change.seq, change.body) for change in changes}
     assert sum(len(read(part).puts) + sum(c.count for c in read(part).templates) for part in parts) == len(changes)
     first_template = next(i for i, part in enumerate(parts) if read(part).templates)
@@ -47,9 +63,32 @@ def test_a_snapshot_carries_every_record_once_and_persons_before_their_templates
     assert all(len(part) < pages.PART_BYTES * 1.1 for part in parts)
 
 
+def test_the_number_of_parts_holds_whatever_the_sizes() -> None:
+    for size in (1, 100, pages.PART_BYTES - 50, pages.PART_BYTES, 3 * pages.PART_BYTES):
+        for count in (1, 2, 7):
+            rules = [Change(number, "put", "rule", f"r{number}", bytes(size)) for number in range(count)]
+            parts = snapshot(rules)
+            assert set(carried(parts)) == {("rule", change.key) for change in rules}
+            assert len(parts) == pages.parts_of([Tally("rule", count, count * size, 2 * count)])
+
+
+def test_parts_are_made_one_by_one_as_their_records_are_read() -> None:
+    read_so_far = []
+
+    def rules() -> Iterator[Change]:
+        for number in range(20):
+            read_so_far.append(number)
+            yield Change(number, "put", "rule", f"r{number}", bytes(pages.PART_BYTES // 2))
+
+    parts = pages.snapshot(rules(), 10)
+    next(parts)
+    assert len(read_so_far) <= 4
+    assert len(list(parts)) == 9
+
+
 def test_columns_cost_hardly_more_than_what_they_hold() -> None:
     changes = [change for change in people(3000) if change.kind == "template"]
-    assert sum(map(len, pages.snapshot(changes))) < 1.03 * sum(len(change.body) for change in changes)
+    assert sum(map(len, snapshot(changes))) < 1.03 * sum(len(change.body) for change in changes)
 
 
 def test_a_delta_puts_drops_first_and_leaves_nothing_out() -> None:
@@ -74,7 +113,7 @@ def test_what_is_too_large_for_a_message_is_no_delta_and_no_repair() -> None:
 
 
 def test_a_snapshot_of_nothing_is_one_empty_part() -> None:
-    assert [read(part) for part in pages.snapshot([])] == [PageBody()]
+    assert [read(part) for part in snapshot([])] == [PageBody()]
 
 
 def test_a_repair_names_its_buckets() -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from datetime import timedelta
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from hub_samples import agreed, jpeg, li_wei, open_hub, photo_of, raw
+from sync_samples import enrol
 
 from device.clock import HandClock
 from device.errors import EnrolmentRefused, PictureRefused, SealBroken
 from device.face.template import dequantise
 from device.store import body
 from device.store.records import Method, Person
-from sync.hub import schema
+from sync.hub import consent, schema
 from sync.hub.enrol import Photo
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.hub import open_eye
@@ -24,7 +26,6 @@ from sync.hub.storage import Storage
 from sync.wire.templates import from_body
 
 OWNERS = [getattr(schema, name).c.person_id for name in ("persons", "templates", "photos", "consents", "credentials")]
-OWNERS.append(schema.changes.c.owner)
 
 
 @pytest.fixture
@@ -107,6 +108,8 @@ def test_a_face_enrolled_by_another_process_is_known(hub, clock, portrait, tmp_p
     lambda c, clock: replaced(c, text_version=" "),
     lambda c, clock: replaced(c, means=""),
     lambda c, clock: replaced(c, consent_id=""),
+    lambda c, clock: replaced(c, means="telepathy"),
+    lambda c, clock: replaced(c, consent_id="c" * 65),
 ])
 def test_without_a_whole_consent_there_is_no_enrolment(hub, clock, portrait, spoil):
     bad = spoil(agreed(clock), clock)
@@ -145,6 +148,20 @@ def test_withdrawal_ends_the_faces_and_the_consent_cannot_be_used_again(hub, clo
     assert [state.withdrawn is None for state in hub.consents.states(done.person_id)].count(True) == 1
 
 
+def test_who_was_told_that_the_picture_is_not_kept_has_it_not_kept(hub, clock, portrait):
+    assert hub.enroller.agreement.kinds[0] == "face picture (used once, not kept)"
+    assert "not kept" in hub.enroller.agreement.text["en"]
+    done = hub.enroller.enrol(li_wei(), [photo_of(portrait)], agreed(clock))
+    hub.enroller._keep_photos = True
+    assert hub.enroller.agreement.kinds[0] == "face picture (kept, sealed)"
+    assert "not kept" not in hub.enroller.agreement.text["en"]
+    again = hub.enroller.add_faces(done.person_id, [photo_of(portrait)])
+    assert hub.people.photo(again.template_ids[0]) is None
+    kept = hub.enroller.add_faces(done.person_id, [photo_of(portrait)],
+                                  agreed(clock, agreement=hub.enroller.agreement))
+    assert hub.people.photo(kept.template_ids[0]) == jpeg(portrait)
+
+
 def test_faces_go_when_their_consent_runs_out(hub, clock, portrait):
     done = hub.enroller.enrol(li_wei(), [photo_of(portrait)],
                               agreed(clock, valid_until=clock.now() + timedelta(days=1)))
@@ -169,7 +186,7 @@ def test_a_bad_picture_is_refused_by_name(hub, clock, portrait, name, data, word
 def test_nothing_of_a_person_lies_in_the_clear(hub, clock, portrait, tmp_path):
     hub.enroller._keep_photos = True
     picture = photo_of(portrait)
-    done = hub.enroller.enrol(li_wei(), [picture], agreed(clock))
+    done = hub.enroller.enrol(li_wei(), [picture], agreed(clock, agreement=hub.enroller.agreement))
     hub.people.add_credential(done.person_id, Method.CARD, b"CANARYCARD04A1")
     identity = hub.keys.identity()
     group_key = hub.keys.of_group("staff").key_bytes()
@@ -187,12 +204,13 @@ def test_nothing_of_a_person_lies_in_the_clear(hub, clock, portrait, tmp_path):
 
 def test_the_removed_are_gone_from_every_file_and_from_old_copies(hub, clock, portrait, tmp_path):
     hub.enroller._keep_photos = True
-    done = hub.enroller.enrol(li_wei(), [photo_of(portrait)], agreed(clock))
+    done = hub.enroller.enrol(li_wei(), [photo_of(portrait)], agreed(clock, agreement=consent.WITH_PICTURES))
     stays = hub.people.add(li_wei(label="Stays", external_id=None))
     hub.people.add_credential(done.person_id, Method.CARD, b"04A1")
     with hub.storage.read() as tx:
         sealed = [row.sealed for owner in OWNERS
                   for row in tx.all(sa.select(owner.table.c.sealed).where(owner == done.person_id))]
+        sealed += [row.sealed for row in tx.all(sa.select(schema.changes).where(schema.changes.c.owner != stays))]
     assert len(sealed) == 8
     backup = tmp_path / "backup.db"
     hub.storage.copy_to(backup)
@@ -281,3 +299,40 @@ def test_groups_are_removed_only_when_empty(hub):
         hub.groups.add("a/+#", "hq")
     with pytest.raises(NotThere):
         hub.groups.add("x", "nowhere")
+
+
+def steps_of(hub, do):
+    """How many hundreds of steps SQLite takes for it: a measure that no busy machine disturbs."""
+    counted = [0]
+
+    def count():
+        counted[0] += 1
+
+    with hub.storage.write() as tx:
+        connection = tx.connection.connection.driver_connection
+        connection.set_progress_handler(count, 100)
+        do()
+        connection.set_progress_handler(None, 0)
+    return counted[0]
+
+
+def test_removing_somebody_costs_the_same_however_many_stay(hub):
+    enrol(hub, 40)
+    few = steps_of(hub, lambda: hub.people.remove([f"{number:032x}" for number in range(1, 21)]))
+    enrol(hub, 200, first=101)
+    many = steps_of(hub, lambda: hub.people.remove([f"{number:032x}" for number in range(21, 41)]))
+    assert 0 < many < 1.5 * few
+
+
+@pytest.mark.slow
+def test_ten_thousand_people_are_removed_in_one_piece_with_all_that_is_theirs(hub):
+    gone, stays = enrol(hub, 10_000), enrol(hub, 3, first=20_001)
+    began = time.monotonic()
+    assert hub.people.remove(gone) == 10_000
+    print(f"10 000 people removed, keys destroyed, in {time.monotonic() - began:.1f} s")
+    assert {key for _, key in living(hub)} == stays
+    assert len(hub.ledger.drops_after("group/staff", 0)) == 20_000
+    assert not gone & hub.vault.known()
+    with hub.storage.read() as tx:
+        for owner in OWNERS:
+            assert {row[0] for row in tx.all(sa.select(owner))} <= stays

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
 from fastapi import FastAPI
-from hub_samples import open_hub
+from hub_samples import Client, open_hub
 from sqlalchemy import event
 from sync_samples import WireTerminal, enrol, wait_until
 
-from device.clock import SystemClock
+from device.clock import HandClock, SystemClock
+from sync.hub import cli
+from sync.hub.api import application
+from sync.hub.broker_files import authority_of, replace
+from sync.hub.ca import end_of, serial_of
 from sync.hub.claim_api import router
 from sync.hub.serve import Options, Service
 from sync.wire.messages import Acked, Desired, GroupKey, Head, Order
@@ -65,6 +73,7 @@ def test_a_terminal_that_reports_is_told_its_key_its_snapshot_and_every_change_a
 def test_heads_are_kept_by_the_broker_and_name_the_ledgers_state(service: Service) -> None:
     enrol(service.hub, 1)
     terminal = joined(service)
+    terminal.report()  # by which it is given the key that heads are sealed under
     wait_until(lambda: terminal.got(Head))
     head = service.hub.ledger.head("group/staff")
     wait_until(lambda: any((one.seq, one.digest) == (head.seq, head.digest) for one in terminal.got(Head)))
@@ -209,6 +218,82 @@ def test_a_revoked_terminal_is_not_heard_any_more(service: Service) -> None:
         pass  # the broker let go of it already
     assert service.hub.fleet.get("t1").reported == reported
     terminal.close()
+
+
+def over_http(method: str, path: str) -> Callable[[Service], None]:
+    def do(service: Service) -> None:
+        client = Client(application(service.hub, service.claims), service.hub.tokens.make("admin")[0])
+        assert client.request(method, f"/api/v1{path}").is_success
+
+    return do
+
+
+def by_command(*words: str) -> Callable[[Service], None]:
+    def do(service: Service) -> None:
+        assert cli.main(["--state", str(service.hub.where.root), *words]) == 0
+
+    return do
+
+
+@pytest.mark.parametrize("shut_out", [
+    by_command("terminal", "revoke", "t1"), by_command("terminal", "remove", "t1"),
+    over_http("POST", "/terminals/t1/revocation"), over_http("DELETE", "/terminals/t1")])
+def test_a_terminal_that_is_shut_out_from_anywhere_is_cut_off_at_once_and_does_not_come_back(
+        service: Service, shut_out: Callable[[Service], None]) -> None:
+    one, two = joined(service), joined(service, "t2")
+    gone = threading.Event()
+    one.client.on_disconnect = lambda *_: gone.set()
+    files = service.broker.files  # type: ignore[union-attr]
+    assert len(x509.load_pem_x509_crl(files.revoked.read_bytes())) == 0
+    shut_out(service)
+    wait_until(gone.is_set)
+    assert len(x509.load_pem_x509_crl(files.revoked.read_bytes())) == 1
+    assert "user t1\ntopic deny #" in files.acl.read_text()
+    time.sleep(2.5)  # by now it has tried to come back
+    assert not one.client.is_connected()
+    two.report()
+    wait_until(lambda: service.hub.fleet.get("t2").reported is not None)
+    one.close()
+    two.close()
+
+
+def test_what_a_terminal_that_is_shut_out_says_over_the_connection_that_it_has_does_not_reach_the_hub(
+        service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.carrier, "evict", lambda terminal_id: None)
+    one, two = joined(service), joined(service, "t2")
+    one.report()
+    wait_until(lambda: service.hub.fleet.get("t1").reported is not None)
+    service.claims.revoke("t1")
+    files = service.broker.files  # type: ignore[union-attr]
+    wait_until(lambda: "user t1\ntopic deny #" in files.acl.read_text())
+    time.sleep(1)  # the broker has read it by now
+    refused = service.counts().get("refused", 0)
+    for _ in range(5):
+        one.report()
+    two.report()
+    wait_until(lambda: service.hub.fleet.get("t2").reported is not None)
+    assert one.client.is_connected()
+    assert service.counts().get("refused", 0) == refused
+    one.close()
+    two.close()
+
+
+def test_the_apis_certificate_is_renewed_while_it_serves(service: Service) -> None:
+    server = service.http = service._http_server(FastAPI(), "127.0.0.1", 0)
+    server.start()
+    long_ago = HandClock(service.hub.clock.now() - timedelta(days=300))
+    old = authority_of(service.hub.keys, long_ago).server(["127.0.0.1"])
+    replace(server.certificate, old.certificate)
+    replace(server._key, old.key)
+    server.renew()
+    address = ("127.0.0.1", server.port)
+    assert serial_of(ssl.get_server_certificate(address).encode()) == serial_of(old.certificate)
+    service._renew_certificates()
+    shown = ssl.get_server_certificate(address).encode()
+    assert serial_of(shown) != serial_of(old.certificate)
+    assert end_of(shown) > service.hub.clock.now() + timedelta(days=390)
+    service._renew_certificates()
+    assert ssl.get_server_certificate(address).encode() == shown
 
 
 def test_claiming_works_over_tls_with_the_hubs_own_authority(service: Service) -> None:

@@ -10,7 +10,9 @@ import time
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from hub_samples import open_hub
 
@@ -20,7 +22,7 @@ from sync.hub import schema
 from sync.hub.hub import Hub
 from sync.hub.ledger import Put
 from sync.hub.places import make_folders, places
-from sync.hub.storage import Storage
+from sync.hub.storage import _MIGRATIONS, Storage
 from sync.hub.vault import load_master
 
 WRITER = """
@@ -55,6 +57,26 @@ def test_the_steps_lead_to_the_tables_that_the_code_means(storage):
         for table in schema.metadata.sorted_tables:
             assert {key["name"] for key in found.get_foreign_keys(table.name)} == {
                 key.constraint.name for key in table.foreign_keys if key.constraint}
+
+
+def test_what_an_earlier_release_left_to_be_done_is_still_there_after_the_steps(tmp_path):
+    steps = Config()
+    steps.set_main_option("script_location", str(_MIGRATIONS))
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+    with engine.begin() as connection:
+        steps.attributes["connection"] = connection
+        command.upgrade(steps, "0002")
+        for row in ("sites (site_id, title) VALUES ('hq', '')", "shreds VALUES ('gone')",
+                    "terminals (terminal_id, site_id, title, created, model_ids, key_ids, health, is_online) "
+                    "VALUES ('t1', 'hq', '', 0, '[]', '[]', '{}', 0)",
+                    "desired (terminal_id, version, mode, config_version, sent) VALUES ('t1', 3, 'lockdown', 0, 3)"):
+            connection.exec_driver_sql(f"INSERT INTO {row}")
+    engine.dispose()
+    storage = Storage.open(tmp_path / "hub.db")
+    with storage.read() as tx:
+        assert [row.name for row in tx.all(sa.select(schema.shreds))] == ["gone"]
+        assert [(row.version, row.epoch) for row in tx.all(sa.select(schema.desired))] == [(3, "")]
+    storage.close()
 
 
 def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(tmp_path, storage):

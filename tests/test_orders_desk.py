@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from agent_hub import TERMINAL, SmallHub
+from agent_hub import OWN_STREAM, TERMINAL, SmallHub
 from store_samples import BOOT, KEY
 
 from device.clock import ClockQuality, HandClock
 from device.door.machine import step
 from device.door.types import DoorState, Mode, Note, Release, Secure, Timing
-from device.orders_desk import LONGEST_LIFE, OrdersDesk, Trust
+from device.orders_desk import LONGEST_LIFE, OrdersDesk, Told, Trust
 from device.store.cache_writer import CacheWriter
 from device.store.handover import Handover
 from device.store.journal import Journal
 from device.store.keeper import JournalKeeper
-from device.store.trust import Opener, Verifier
+from device.store.terminal_records import TERMINAL as CONFIG
+from device.store.trust import Opener
+from device.store.trust_chain import TrustChain
 from sync.wire.sign import Signer
 
 
@@ -32,14 +34,19 @@ class Door:
         self.keeper = JournalKeeper(lambda: Journal.open(folder / "journal.db", self.clock, BOOT), self.clock)
         self.quality = ClockQuality.SYNCED
         self.relay: list[str] = []
+        self.heard: list[tuple[int, float]] = []
+        self.configured: list[tuple[int, str]] = []
         self.state = DoorState()
         self.link = self.hub.link(folder)
         self.desk = self.open_desk()
 
     def open_desk(self, boot_id=BOOT) -> OrdersDesk:
-        trust = Trust(self.link, Verifier(self.link.hub_signing), Opener(self.hub.terminal_opener.private_bytes()))
+        trust = Trust(self.link, TrustChain(self.link.hub_signing, self.link.hub_sealing),
+                      Opener(self.hub.terminal_opener.private_bytes()))
+        told = Told(lambda *time: self.heard.append(time),
+                    lambda config: self.configured.append((config.version, config.text)))
         return OrdersDesk(self.folder / "gallery.db", KEY, trust, boot_id, self.clock, self.handle,
-                          self.keeper.append, lambda: self.quality, self.keeper.journal.last(5000))
+                          self.keeper.append, lambda: self.quality, self.keeper.journal.last(5000), told)
 
     def handle(self, event) -> None:
         self.state, effects = step(self.state, event, Timing())
@@ -59,7 +66,7 @@ class Door:
     def command(self, verb="release", command_id="c" * 32, **options):
         self.send(self.hub.command(verb, options.pop("boot_id", BOOT), command_id=command_id, **options), command_id)
 
-    def desired(self, version, mode, until_s=None, **options) -> None:
+    def desired(self, version, mode="normal", until_s=None, **options) -> None:
         until = None if until_s is None else self.clock.now() + timedelta(seconds=until_s)
         until_ms = None if until is None else int(until.timestamp() * 1000)
         self.mailbox.put_desired(version, self.hub.desired(version, mode, until_ms, **options)[1])
@@ -232,17 +239,111 @@ def test_a_forged_desired_state_changes_nothing(door):
 def test_signs_of_the_link_are_seen(door):
     door.mailbox.put_sign("stale", "group/staff")
     door.mailbox.put_sign("journal_ahead", "abc")
+    door.mailbox.put_sign("lapsed", "lab,staff")
     door.writer.set_acked("abc", 7)
     door.desk.turn()
+    assert door.desk.is_stale
+    assert door.desk.is_lapsed("lab") and door.desk.is_lapsed("staff") and not door.desk.is_lapsed("")
+    door.mailbox.put_sign("lapsed", "")
+    door.desk.turn()
+    assert door.desk.lapsed == frozenset()
     assert door.desk.is_stale
     assert door.desk.journal_ahead == "abc"
     assert door.desk.acked("abc") == 7
 
 
+# --- the hub's time ------------------------------------------------------------------------------------------
+
+
+def hand_head(door, **changes):
+    """The newest head of the own stream, as door-syncd hands it over."""
+    door.mailbox.put_head(door.hub.vouch(OWN_STREAM, **{"issued_ms": 1_800_000_000_000, **changes})[1], {})
+    door.desk.turn()
+
+
+def test_the_hubs_time_is_heard_from_a_head_that_answers_this_boot(door):
+    hand_head(door)
+    hand_head(door, issued_ms=1_800_000_060_000)
+    assert door.heard == [(1_800_000_000_000, door.clock.mono()), (1_800_000_060_000, door.clock.mono())]
+    door.desk.turn()
+    assert len(door.heard) == 2
+
+
+@pytest.mark.parametrize("changes", [{"boot_id": "d" * 32}, {"boot_id": ""}, {"signer": Signer.new()},
+                                     {"number": 0}])
+def test_the_time_of_another_boot_of_a_stranger_or_an_earlier_one_is_not_heard(door, changes):
+    hand_head(door, number=5)
+    hand_head(door, issued_ms=5, **{"number": 9, **changes})
+    assert door.heard == [(1_800_000_000_000, door.clock.mono())]
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\xc1" * 90])
+def test_what_is_no_head_is_passed_over(door, data):
+    door.mailbox.put_head(data, {})
+    door.desk.turn()
+    door.mailbox.put_sign("head", "no base64 &")
+    door.desk.turn()
+    assert door.heard == []
+
+
+# --- configuration -------------------------------------------------------------------------------------------
+
+
+def put_config(door, version, text="door.lock = 'strike'"):
+    raw = f"# version {version}\n{text}".encode()
+    with door.writer.together() as generation:
+        sealed = door.writer._slots.seal(raw, "config", CONFIG)
+        door.writer._put("records", ("kind", "key", "sealed", "generation"), ("config", CONFIG, sealed, generation))
+
+
+def test_the_configuration_is_handed_over_once_when_its_text_and_the_wish_for_it_are_there(door):
+    door.desired(1, "normal", config_version=7)
+    assert door.configured == []
+    put_config(door, 6)
+    door.desk.turn()
+    assert door.configured == []
+    put_config(door, 7, "a = 1")
+    for _ in range(3):
+        door.mailbox.put_sign("stale", "")
+        door.desk.turn()
+    assert door.configured == [(7, "a = 1")]
+    door.desired(2, "normal", config_version=8)
+    assert door.configured == [(7, "a = 1")]
+    put_config(door, 8, "a = 2")
+    door.desk.turn()
+    assert door.configured[1:] == [(8, "a = 2")]
+
+
+def test_a_configuration_that_the_journal_says_was_applied_is_not_handed_over_again(door):
+    from device.door.reasons import entry
+
+    put_config(door, 7)
+    door.keeper.append(entry("config_changed", version=7))
+    door.restart()
+    door.desired(1, "normal", config_version=7)
+    assert door.configured == []
+    put_config(door, 8)
+    door.desired(2, "normal", config_version=8)
+    door.restart()  # it was handed over, but nobody said that it was applied
+    assert [version for version, _ in door.configured] == [8, 8]
+
+
+@pytest.mark.parametrize("raw", [b"", b"door.lock = 1", b"# version x\n", b"# version \n", b"\xff", b"# version 7"])
+def test_a_configuration_without_its_version_is_not_taken(door, raw):
+    with door.writer.together() as generation:
+        sealed = door.writer._slots.seal(raw, "config", CONFIG)
+        door.writer._put("records", ("kind", "key", "sealed", "generation"), ("config", CONFIG, sealed, generation))
+    door.desired(1, "normal", config_version=7)
+    assert door.configured == ([(7, "")] if raw == b"# version 7" else [])
+    door.command()
+    assert door.relay == ["Release"]
+
+
 def test_without_a_gallery_the_desk_waits(door):
     door.desk.close()
-    missing = OrdersDesk(door.folder / "none.db", KEY, Trust(door.link, Verifier(), Opener.new()), BOOT, door.clock,
-                         door.handle, door.keeper.append, lambda: door.quality)
+    trust = Trust(door.link, TrustChain((), b"s" * 32), Opener.new())
+    missing = OrdersDesk(door.folder / "none.db", KEY, trust, BOOT, door.clock, door.handle, door.keeper.append,
+                         lambda: door.quality)
     missing.turn()
     missing.turn()
     assert missing.acked("x") == 0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+import msgspec
 import pytest
+from store_samples import MODEL
 from sync_samples import put_people
 from sync_world import World
 
+from device.store.trust import open_envelope
 from sync.hub.ledger import Drop
+from sync.wire import topics
 
 KINDS = ("person", "template")
 
@@ -188,7 +192,7 @@ def test_a_broker_that_withholds_pages_is_noticed_and_said(world, pair):
     world.enrol(1, 100)
     for _ in range(90):
         world.round(5.0)
-    assert one.agent.heads.stale() == ["group/staff"]
+    assert one.agent.heads.stale() == ["group/staff", "terminal/t1"]
     world.mischief = None
     world.settle(60)
 
@@ -260,17 +264,109 @@ def test_ten_thousand_people_gone_at_once_leave_with_one_page_and_one_receipt(wo
 
 
 def test_nothing_that_passes_the_broker_can_be_read_there(world, pair):
+    """But for site, stream, epoch, sequence numbers and terminal ids; whatever can pass does so here."""
     one, _ = pair
-    world.hub.orders.want("t1", "lockdown")
-    world.hub.fleet.get("t1")
+    world.hub.orders.want("t1", "lockdown", config_version=3)
     world.hub.orders.command("t1", "release", 3.0)
+    world.hub.orders.command("t2", "report")
     world.hub.people.remove(ids(3))
     one.happens(3)
     world.settle()
+    world.hub.keys.own.rotate()
+    world.hub.ledger.new_epoch()
+    one.writer._db.execute("DELETE FROM synced WHERE kind = 'template'")
+    one.restart()
+    for _ in range(6):
+        world.round(31.0)
+    world.settle()
+    kinds = {topic.rsplit("/", 1)[1] for topic, _ in world.seen}
+    assert kinds == {topic.leaf for topic in topics.TOPICS}
+    for topic, data in world.seen:
+        if not topic.endswith("/keys"):
+            seen = msgspec.msgpack.decode(open_envelope(data).payload)
+            assert set(seen) <= {"type", "site", "stream", "epoch", "seq", "from_seq", "to_seq", "detail", "sealed"}
     passed = b"".join(data for _, data in world.seen)
-    canaries = [b"CANARY", b"release", b"granted_face", b"lockdown", b"gallery_loaded", *(
-        person_id.encode() for person_id in ids(1, 20)), *(bytes.fromhex(person_id) for person_id in ids(1, 20))]
+    heads = [world.hub.ledger.head(stream) for stream in ("group/staff", "terminal/t1")]
+    canaries = [b"CANARY", b"release", b"granted_face", b"lockdown", b"gallery_loaded", MODEL.encode(),
+                one.boot.encode(), one.journal.journal.journal_id.encode(), b"run-1", b"open-door", b"hub_silent",
+                world.hub.keys.of_group("staff").key_id.encode(), world.hub.keys.identity().opener.public,
+                *(head.digest for head in heads), *(person_id.encode() for person_id in ids(1, 20)),
+                *(bytes.fromhex(person_id) for person_id in ids(1, 20))]
     assert not [canary for canary in canaries if canary in passed]
+
+
+def test_a_hub_whose_clock_was_decades_ahead_is_followed_when_it_is_put_right(world, pair):
+    one, _ = pair
+    world.clock.step_wall(30 * 366 * 86400.0)
+    for _ in range(3):
+        world.round(61.0)
+    world.clock.step_wall(-30 * 366 * 86400.0)
+    world.enrol(1, 100)
+    world.settle(5)
+    for _ in range(8):
+        world.round(61.0)
+    assert not one.agent.faults()
+    world.hub.keys.rotate("staff")  # a new key bears a later number than any before, whatever the clock says
+    world.enrol(1, 200)
+    world.settle(5)
+
+
+def test_a_conversation_that_the_broker_kept_does_not_bring_anybody_back_to_a_blank_terminal(world, pair):
+    one, _ = pair
+    kept = [(topic, data) for topic, data in world.seen if "/pages" in topic and ("t1" in topic or "group" in topic)]
+    assert len(kept) > 4
+    world.hub.people.remove(ids(1, 5))
+    world.settle()
+    world.hub.ledger.new_epoch()
+    world.settle()
+    one.stop()
+    for path in one.where.gallery_db.parent.glob("gallery.db*"):
+        path.unlink()
+    one.start()
+    world.mischief = lambda topic, data: [] if "/pages" in topic else [(topic, data)]
+    world.round()
+    one.net.bring(*kept)
+    for _ in range(3):
+        world.round()
+    assert one.admitted() == set()
+    world.mischief = None
+    world.settle(90)
+    assert one.admitted() == ids(6, 15)
+
+
+def test_a_hub_and_a_terminal_both_set_back_become_equal_and_no_event_is_lost_that_anybody_has(world, pair):
+    one, two = pair
+    world.backup_hub("old.db")
+    one.stop()
+    shutil.copytree(one.where.root, world.folder / "old")
+    one.start()
+    world.enrol(2, 100)
+    world.hub.people.remove(ids(1))
+    one.happens(7)
+    two.happens(2)
+    world.settle(10)
+    world.restore_hub("old.db")
+    one.stop()
+    shutil.rmtree(one.where.root)
+    shutil.copytree(world.folder / "old", one.where.root)
+    one.start()
+    world.count_losses()
+    one.happens(2)
+    world.settle(120)
+    assert one.admitted() == two.admitted() == ids(2, 19)
+
+
+def test_who_leaves_a_group_is_no_longer_reported_with_it_nor_told_of_it(world, pair):
+    one, _ = pair
+    world.hub.fleet.set_groups("t1", ["lab"])
+    world.settle()
+    rounds(world, 10)
+    assert one.agent.streams.names() == ("group/lab", "terminal/t1")
+    assert not any("/staff/" in topic for topic in one.net.topics)
+    for _ in range(12):
+        world.round(31.0)
+    assert not one.agent.faults()
+    assert {standing.stream for standing in world.hub.fleet.get("t1").standings} == {"group/lab", "terminal/t1"}
 
 
 def test_a_command_twice_late_after_a_restart_and_to_another_boot_is_handed_over_once_or_not(world, pair):
@@ -283,10 +379,14 @@ def test_a_command_twice_late_after_a_restart_and_to_another_boot_is_handed_over
     assert len(captured) == 1
     one.net.bring(*captured * 3)
     one.step()
-    assert len(one.agent.handover.inbox()) == 1
-    two.net.bring(*captured)
+    assert one.released == {command: 1}
+    two.net.bring(*captured, *((topic.replace("t1", "t2"), data) for topic, data in captured))
     two.step()
-    assert not two.agent.handover.inbox()
+    assert not two.released and not two.agent.handover.inbox()
+    one.restart()
+    one.net.bring(*captured)
+    one.step()
+    assert one.released == {command: 1}
     assert world.hub.orders.get(command).sent is not None
     world.restart_hub()
     world.mischief = lambda topic, data: (captured.append((topic, data)) if "/command" in topic else None) or []

@@ -57,13 +57,14 @@ def test_different_places_never_give_the_same_bytes(one: list[str], other: list[
 
 def test_only_a_trusted_key_signs() -> None:
     signer, stranger = Signer.new(), Signer.new()
-    verifier = Verifier()
-    verifier.trust(signer.public)
+    verifier = Verifier([signer.public])
+    assert verifier.key_ids == (signer.key_id,)
     assert verifier.holds(signer.key_id, signer.sign(b"page"), b"page")
     assert not verifier.holds(signer.key_id, signer.sign(b"page"), b"other page")
     assert not verifier.holds(stranger.key_id, stranger.sign(b"page"), b"page")
     assert not verifier.holds(signer.key_id, stranger.sign(b"page"), b"page")
-    verifier.forget(signer.key_id)
+    verifier.trust_only([stranger.public])
+    assert verifier.holds(stranger.key_id, stranger.sign(b"page"), b"page")
     assert not verifier.holds(signer.key_id, signer.sign(b"page"), b"page")
 
 

@@ -1,16 +1,21 @@
-"""What door-syncd hands to doord through gallery.db besides records: commands, desired state, signs; and the group
-keys that it keeps for itself.
+"""What door-syncd hands to doord through gallery.db besides records: commands, desired state, the hub's time and
+keys, signs; and the group keys that it keeps for itself.
 
-doord trusts none of it: commands and desired state are the hub's signed bytes, which doord verifies (`orders_desk`).
+doord trusts none of it: all but the signs are the hub's signed bytes, which doord verifies (`orders_desk`).
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter
 
+HEAD = "head"
+HUB_KEYS = "hub_keys/"
 INBOX_LIMIT = 64
 KEYS_KEPT = 8  # of each group; a page under an older one is sent again under the newest
 
@@ -46,6 +51,16 @@ class HandoverReader:
         rows = self._reader._all("SELECT value FROM signs WHERE name = ?", [name])
         return str(rows[0][0]) if rows else ""
 
+    def head(self) -> bytes:
+        """The newest head of the terminal's own stream as the hub signed it; empty where there is none."""
+        return _bytes(self.sign(HEAD))
+
+    def announcements(self) -> list[bytes]:
+        """The hub's announcements of its keys as it signed them, in order."""
+        rows = self._reader._all("SELECT value FROM signs WHERE name > ? AND name < ? ORDER BY name",
+                                 [HUB_KEYS, HUB_KEYS + "~"])
+        return [_bytes(str(row[0])) for row in rows]
+
 
 class Handover(HandoverReader):
     """The writer's side."""
@@ -69,32 +84,60 @@ class Handover(HandoverReader):
             self._db.execute("DELETE FROM inbox WHERE command_id = ?", [command_id])
 
     def put_desired(self, version: int, data: bytes) -> bool:
-        """Hand over a desired state; false where a newer one, or this one, lies there already."""
+        """Hand over a desired state; false where a newer one, or this one, lies there already. The same one signed
+        anew takes its place: the key that signed it may be over before doord starts again."""
         known = self.desired()
-        if known is not None and known[0] >= version:
+        if known is not None and (known[0] > version or known == (version, data)):
             return False
         with self._writer.quietly():
             self._db.execute("INSERT OR REPLACE INTO desired (id, version, data) VALUES (1, ?, ?)", [version, data])
         return True
 
     def put_sign(self, name: str, value: str) -> None:
-        if self.sign(name) != value:
-            with self._writer.quietly():
-                self._db.execute("INSERT OR REPLACE INTO signs (name, value) VALUES (?, ?)", [name, value])
+        self.put_signs({name: value})
 
-    def put_group_key(self, group: str, key_id: str, key: bytes) -> bool:
-        """Keep a group's key, sealed; false where it is there already. Of each group the newest few are kept."""
-        if self._writer._all("SELECT 1 FROM group_keys WHERE key_id = ?", [key_id]):
+    def put_signs(self, signs: Mapping[str, str]) -> None:
+        """Say several things in one transaction; none where nothing of it is new."""
+        if changed := [(name, value) for name, value in signs.items() if self.sign(name) != value]:
+            with self._writer.quietly():
+                for row in changed:
+                    self._db.execute("INSERT OR REPLACE INTO signs (name, value) VALUES (?, ?)", row)
+
+    def put_head(self, data: bytes, signs: Mapping[str, str]) -> None:
+        """Hand over a head of the terminal's own stream; `signs` go with it."""
+        self.put_signs({HEAD: base64.b64encode(data).decode(), **signs})
+
+    def put_announcement(self, number: int, data: bytes) -> None:
+        self.put_sign(f"{HUB_KEYS}{number:010d}", base64.b64encode(data).decode())
+
+    def put_group_key(self, group: str, key_id: str, key: bytes, number: int) -> bool:
+        """Keep a group's key, sealed; false where it is there already, or one with a higher number. Of each group the
+        newest few are kept."""
+        if self._writer._all("SELECT 1 FROM group_keys WHERE key_id = ? OR (group_id = ? AND number >= ?) "
+                             "OR number = ?", [key_id, group, number, number]):
             return False
         with self._writer.quietly():
             sealed = self._writer._sealer.seal(key, "group_key", group, key_id)
-            self._db.execute("INSERT INTO group_keys (key_id, group_id, sealed) VALUES (?, ?, ?)",
-                             [key_id, group, sealed])
+            self._db.execute("INSERT INTO group_keys (number, key_id, group_id, sealed) VALUES (?, ?, ?, ?)",
+                             [number, key_id, group, sealed])
             self._db.execute("DELETE FROM group_keys WHERE group_id = ? AND number NOT IN (SELECT number FROM "
                              "group_keys WHERE group_id = ? ORDER BY number DESC LIMIT ?)", [group, group, KEYS_KEPT])
         return True
+
+    def drop_group_keys(self, group: str) -> None:
+        """Forget the keys of a group that this terminal serves no longer."""
+        with self._writer.quietly():
+            self._db.execute("DELETE FROM group_keys WHERE group_id = ?", [group])
 
     def group_keys(self) -> list[tuple[str, str, bytes]]:
         """(group, key id, key), oldest first; SealBroken where one does not open."""
         return [(row[0], row[1], self._writer._sealer.unseal(row[2], "group_key", row[0], row[1]))
                 for row in self._writer._all("SELECT group_id, key_id, sealed FROM group_keys ORDER BY number")]
+
+
+def _bytes(text: str) -> bytes:
+    """What was signed, from a sign; empty where it is no such text."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""

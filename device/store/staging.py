@@ -63,13 +63,16 @@ class Staging:
 
     def add(self, stream: str, part: int, told: Sequence[Told], buckets: Iterable[int] = ()) -> None:
         """Keep one part; buckets are those that a repair speaks for."""
-        gone = set(self._records.gone_ahead(stream, told))
+        gone = {(one.kind, one.key) for one in self._records.gone_ahead(stream, told)}
+        finders = {one.key: self._records.finder(one) for one in told if one.kind == "credential"}
         with self._writer.quietly():
             self._many("INSERT INTO staged (stream, bucket, kind, key, version, leaf, person_id, model_id, method, "
                        "finder, is_consented, sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                       [(stream, one.bucket, one.kind, one.key, one.version, one.leaf, one.person_id, one.model_id,
-                         one.method, self._records.finder(one), one.is_consented, None if one in gone else sealed)
-                        for one, sealed in zip(told, self._records.seal_all(told), strict=True)])
+                       [(stream, bucket, kind, key, version, leaf, person_id, model_id, method,
+                         finders.get(key) if kind == "credential" else None, is_consented,
+                         None if gone and (kind, key) in gone else sealed)
+                        for (kind, key, bucket, version, leaf, _, person_id, model_id, method, _, is_consented),
+                        sealed in zip(told, self._records.seal_all(told), strict=True)])
             self._many("INSERT OR IGNORE INTO stage_buckets (stream, bucket) VALUES (?, ?)",
                        [(stream, bucket) for bucket in set(buckets)])
             self._db.execute("INSERT INTO stage_parts (stream, part) VALUES (?, ?)", [stream, part])
@@ -101,22 +104,42 @@ class Staging:
         with self._writer.together() as generation:
             gone = self._left_out(stage)
             self._records.drop_living(self._records.unheld(gone), generation)
-            self._take_people(stream, generation)
+            # Of a stream of which nothing is held, everything that is staged has changed.
+            is_first = not self._all("SELECT 1 FROM synced WHERE stream = ? LIMIT 1", [stream])
+            changed = _STAGED if is_first else _CHANGED
+            self._take_people(stream, generation, changed)
             refused = self._refuse(stream)
-            self._take_dependent(stream, generation)
+            self._take_dependent(stream, generation, changed)
             self._undrop(stream)
             self._take_leaves(stream)
             return gone, refused
 
     def end(self, stream: str) -> None:
         """Forget what is staged of a stream."""
-        with self._writer.quietly():
+        with self._writer.quietly(), self._unerased():
             for table in ("stages", "stage_parts", "stage_buckets"):
                 self._db.execute(f"DELETE FROM {table} WHERE stream = ?", [stream])
             if self._all("SELECT 1 FROM staged WHERE stream != ? LIMIT 1", [stream]):
                 self._db.execute("DELETE FROM staged WHERE stream = ?", [stream])
             else:
                 self._db.execute("DELETE FROM staged")  # SQLite drops all pages at once where there is no condition
+
+    @contextlib.contextmanager
+    def _unerased(self) -> Iterator[None]:
+        """For letting go of what was staged: it was sealed, and whoever is removed has their key destroyed, so that
+        its pages, 80 MB with 100 000 people, need not be overwritten."""
+        self._conn.execute("PRAGMA secure_delete=OFF")
+        try:
+            yield
+        finally:
+            self._conn.execute("PRAGMA secure_delete=ON")
+
+    def forget(self, stream: str) -> None:
+        """A stream that is held no longer, and of which nothing is held: its cursor goes. Its past stays closed."""
+        with self._writer.quietly():
+            self.end(stream)
+            for table in ("cursors", "drops_ahead"):
+                self._db.execute(f"DELETE FROM {table} WHERE stream = ?", [stream])
 
     @contextlib.contextmanager
     def in_bulk(self) -> Iterator[None]:
@@ -163,33 +186,33 @@ class Staging:
                    [(stage.stream, row[2], row[0], row[1]) for row in rows])
         return [Dropped(row[0], row[1], row[2], stage.to_seq) for row in rows]
 
-    def _take_people(self, stream: str, generation: int) -> None:
-        unconsented = self._all(f"SELECT key FROM staged s WHERE {_CHANGED} AND kind = 'person' "
+    def _take_people(self, stream: str, generation: int, changed: str) -> None:
+        unconsented = self._all(f"SELECT key FROM staged s WHERE {changed} AND kind = 'person' "
                                 "AND NOT is_consented", [stream])
         self._db.execute(
             "INSERT INTO people (person_id, sealed, generation, is_consented) SELECT key, sealed, ?, is_consented "
-            f"FROM staged s WHERE {_CHANGED} AND kind = 'person' ORDER BY key ON CONFLICT DO UPDATE SET "
+            f"FROM staged s WHERE {changed} AND kind = 'person' ORDER BY key ON CONFLICT DO UPDATE SET "
             "sealed = excluded.sealed, generation = excluded.generation, is_consented = excluded.is_consented",
             [generation, stream])
         for row in unconsented:
             self._records.drop_templates_of(row[0], generation)
 
-    def _take_dependent(self, stream: str, generation: int) -> None:
+    def _take_dependent(self, stream: str, generation: int, changed: str) -> None:
         """Templates, credentials and records."""
         self._db.execute(
             "INSERT INTO templates (template_id, person_id, model_id, sealed, generation) "
-            f"SELECT key, person_id, model_id, sealed, ? FROM staged s WHERE {_CHANGED} "
+            f"SELECT key, person_id, model_id, sealed, ? FROM staged s WHERE {changed} "
             "AND kind = 'template' ORDER BY key ON CONFLICT DO UPDATE SET person_id = excluded.person_id, "
             "sealed = excluded.sealed, generation = excluded.generation", [generation, stream])
         self._db.execute(
             "INSERT INTO credentials (credential_id, person_id, method, finder, sealed, generation) "
-            f"SELECT key, person_id, method, finder, sealed, ? FROM staged s WHERE {_CHANGED} "
+            f"SELECT key, person_id, method, finder, sealed, ? FROM staged s WHERE {changed} "
             "AND kind = 'credential' ON CONFLICT DO UPDATE SET person_id = excluded.person_id, "
             "method = excluded.method, finder = excluded.finder, sealed = excluded.sealed, "
             "generation = excluded.generation", [generation, stream])
         self._db.execute(
             f"INSERT INTO records (kind, key, sealed, generation) SELECT kind, key, sealed, ? FROM staged s "
-            f"WHERE {_CHANGED} AND kind NOT IN ('person', 'template', 'credential') "
+            f"WHERE {changed} AND kind NOT IN ('person', 'template', 'credential') "
             "ON CONFLICT DO UPDATE SET sealed = excluded.sealed, generation = excluded.generation",
             [generation, stream])
 
@@ -223,8 +246,9 @@ class Staging:
             "ON CONFLICT DO UPDATE SET version = excluded.version, leaf = excluded.leaf", [stream])
 
 
+_STAGED = "s.stream = ? AND s.sealed IS NOT NULL"
 # Of the record that is staged, the stream holds another version or none.
-_CHANGED = ("s.stream = ? AND s.sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM synced y WHERE y.stream = s.stream "
+_CHANGED = (f"{_STAGED} AND NOT EXISTS (SELECT 1 FROM synced y WHERE y.stream = s.stream "
             "AND y.bucket = s.bucket AND y.kind = s.kind AND y.key = s.key AND y.leaf = s.leaf)")
 
 

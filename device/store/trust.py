@@ -7,7 +7,8 @@ not trusted.
     envelope  = MessagePack map {v: 1, signer, signature, payload}
     signature = Ed25519 over "door-v1 " + topic + NUL + payload
 
-The topic is part of what is signed: a message that is valid in one place is not valid in another.
+The topic is part of what is signed: a message that is valid in one place is not valid in another. What is sealed to
+one receiver is bound to its topic as well (`bound`), which names the site, the receiver or sender, and the version.
 """
 
 from __future__ import annotations
@@ -74,27 +75,31 @@ def signed_bytes(topic: str, payload: bytes) -> bytes:
     return b"door-v1 " + topic.encode() + b"\0" + payload
 
 
+def bound(topic: str) -> bytes:
+    """What is sealed to one receiver alone is bound to: the version and the topic that it travels on."""
+    return place("message", VERSION, topic)
+
+
 def key_id_of(public: bytes) -> str:
     """Name of a raw public key: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(public).hexdigest()[:16]
 
 
 class Verifier:
-    """The raw Ed25519 public keys that are trusted, by name."""
+    """The raw Ed25519 public keys that are trusted, by name. One thread changes them; others may verify meanwhile."""
 
     def __init__(self, publics: Iterable[bytes] = ()) -> None:
         self._keys: dict[str, Ed25519PublicKey] = {}
-        for public in publics:
-            self.trust(public)
+        self.trust_only(publics)
 
-    def trust(self, public: bytes) -> str:
-        """Add a key; its name."""
-        name = key_id_of(public)
-        self._keys[name] = Ed25519PublicKey.from_public_bytes(public)
-        return name
+    def trust_only(self, publics: Iterable[bytes]) -> None:
+        """These keys and no others from now on; ValueError where one is none."""
+        self._keys = {key_id_of(public): Ed25519PublicKey.from_public_bytes(public) for public in publics}
 
-    def forget(self, key_id: str) -> None:
-        self._keys.pop(key_id, None)
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Names of the keys that are trusted."""
+        return tuple(self._keys)
 
     def holds(self, key_id: str, signature: bytes, data: bytes) -> bool:
         """Whether `signature` over `data` is that of the trusted key `key_id`."""

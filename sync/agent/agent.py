@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from device.clock import Clock
@@ -20,13 +21,14 @@ from device.errors import SealBroken, StoreError
 from device.link import Link as LinkConfig
 from device.store.cache_writer import CacheWriter
 from device.store.handover import Handover
-from device.store.orders import Desired, Order
+from device.store.orders import Desired, Head, HeadBody, Order
 from device.store.places import Places
 from device.store.receipts import Receipts
 from device.store.sqlite import Damaged
 from device.store.staging import Staging
 from device.store.synced import SyncedRecords
-from device.store.trust import MessageRefused, Opener, Verifier
+from device.store.trust import MessageRefused, Opener
+from sync.agent.announced import Announced
 from sync.agent.commands import Commands
 from sync.agent.downstream import Downstream, Verdict
 from sync.agent.heads import Heads
@@ -34,22 +36,18 @@ from sync.agent.health import Health
 from sync.agent.journal_watch import JournalWatch
 from sync.agent.keyring import Keyring
 from sync.agent.link import Backoff, Carrier, Down, Event, Message, Up
+from sync.agent.moments import milliseconds
 from sync.agent.receipting import Receipting
 from sync.agent.repair import Repair
 from sync.agent.report import Held, Reporter
+from sync.agent.served import Served
 from sync.agent.streams import Streams
 from sync.agent.upstream import Upstream
 from sync.wire import topics
-from sync.wire.codec import decode, encode
-from sync.wire.messages import (
-    Acked,
-    AnyMessage,
-    GroupKey,
-    Head,
-    Online,
-    Page,
-    RangeHashes,
-)
+from sync.wire.announce import handed
+from sync.wire.codec import decode, encode_to
+from sync.wire.digest import EMPTY
+from sync.wire.messages import Acked, AnyMessage, GroupKey, Online, Page, RangeHashes, RepairRequest, ToHub
 from sync.wire.sign import Signer
 
 log = logging.getLogger(__name__)
@@ -58,8 +56,10 @@ TICK_S = 0.05
 SLOW_TICK_S = 0.25
 SILENT_S = 150.0  # two heads and a half: then the link is made anew, whatever paho believes
 STORE_PAUSE_S = 1.0  # after a write that failed
+FAILED_PAUSE_S = 1.0  # after an error of ours, lest it be met thousands of times
 ERASE_WITHIN_S = 0.3
 POISONED_KEPT = 256
+OBEYED = "obeyed"  # sign under which is kept what doord's journal has said
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +79,32 @@ class Agent:
         self.is_up = False
         self.ticks = (TICK_S, SLOW_TICK_S)  # how long to wait for something to come, hurried and not
         self._config, self._writer, self._keys, self._clock, self._link = config, writer, keys, clock, link
-        self._session = session
+        self._session, self._own_stream = session, f"terminal/{config.terminal_id}"
         writer.erases_at_once = False
-        terminal_id, hub_key = config.terminal_id, config.hub_sealing
+        terminal_id = config.terminal_id
         self.records = SyncedRecords(writer)
         self._prepare()
         self.handover, self.receipts = Handover(writer), Receipts(writer)
         staging = Staging(writer, self.records)
         with staging.in_bulk():
             self.streams = Streams(self.records)
-        self.keyring = Keyring(terminal_id, keys.opener, self.handover)
+        self.announced = Announced(config, self.handover)
+        self.announcements: queue.SimpleQueue[tuple[bytes, ...]] = queue.SimpleQueue()  # come by another way
+        self.keyring = Keyring(keys.opener, self.handover)
         self.downstream = Downstream(config.site, writer, self.records, staging, self.streams, self.keyring,
                                      self.receipts)
-        self.heads = Heads(self.streams, clock, config.stale_after_s)
+        self.health = Health(where, writer, clock)
+        self.served = Served(writer, self.handover, clock, self.health.is_clock_trusted)
+        self.heads = Heads(self.streams, self.expected, clock, config.stale_after_s)
         self.repair = Repair(terminal_id, self.streams, clock)
         self.watch = JournalWatch(where.journal_db)
-        self.upstream = Upstream(terminal_id, hub_key, where.journal_db, self.watch, writer, clock)
-        self.commands = Commands(terminal_id, hub_key, self.handover, clock)
-        self.receipting = Receipting(terminal_id, hub_key, self.receipts, clock)
-        self.reporter = Reporter(terminal_id, boot_id, hub_key, self.streams, clock)
-        self.health = Health(where, writer, clock)
-        self._verifier = Verifier(config.hub_signing)
-        self._boot_id = boot_id
+        self.watch.recall(self.handover.sign(OBEYED))
+        self.upstream = Upstream(terminal_id, where.journal_db, self.watch, writer, clock)
+        self.commands = Commands(terminal_id, self.handover, clock)
+        self.receipting = Receipting(terminal_id, self.receipts, clock)
+        self.reporter = Reporter(terminal_id, boot_id, session, self.streams, clock)
+        self._pause = threading.Event()  # never set
+        self._offset_s: float | None = None
         self._backoff = Backoff(clock)
         self._is_opening = False
         self._subscribed: tuple[str, ...] = ()
@@ -142,6 +146,10 @@ class Agent:
                 self.step()
             except StoreError as error:
                 self._store_failed(error)
+            except Exception:
+                self.counts["failed"] += 1
+                log.exception("door-syncd goes on after an error of its own")
+                self._pause.wait(FAILED_PAUSE_S)
 
     def _next(self) -> Event | None:
         is_hurried = self.receipting.is_waiting or self.commands.is_waiting
@@ -194,7 +202,10 @@ class Agent:
             raise MessageRefused(str(error)) from None
         if site != self._config.site or (topic.scope == "terminal" and owner != self._config.terminal_id):
             raise MessageRefused("a message for another terminal")
-        told = decode(message.data, message.topic, self._verifier)
+        if topic is topics.KEYS:
+            self._follow(handed(message.data, message.topic, self._keys.opener))
+            return
+        told = decode(message.data, message.topic, self.announced.chain.verifier, self._keys.opener)
         self.counts[type(told).__name__] += 1
         self._route(topic, owner, told, message.data)
 
@@ -204,7 +215,7 @@ class Agent:
             case Page() if is_own or (topic is topics.GROUP_PAGES and told.stream == f"group/{owner}"):
                 self._page(told, is_own)
             case Head() if is_own or (topic is topics.GROUP_HEAD and told.stream == f"group/{owner}"):
-                self._head(told)
+                self._head(told, is_own, data)
             case GroupKey() if is_own and told.terminal_id == self._config.terminal_id:
                 if self.keyring.add(told):
                     self._subscribe()
@@ -222,28 +233,60 @@ class Agent:
                 raise MessageRefused(f"a {type(told).__name__} does not belong on {topic.leaf}")
 
     def _page(self, page: Page, is_own: bool) -> None:
-        verdict = self.downstream.page(page, is_own)
+        self._judged(page.stream, self.downstream.page(page, is_own))
+
+    def _judged(self, stream: str, verdict: Verdict) -> None:
         self.counts[verdict.value] += 1
         if verdict in (Verdict.APPLIED, Verdict.DIFFERS, Verdict.STAGED):
             self.heads.heard()
         if verdict is Verdict.DIFFERS:
-            self._ask(self.repair.differs(page.stream))
-        elif verdict is Verdict.APPLIED and page.digest == self.streams.tree(page.stream).root():
-            self.repair.agrees(page.stream)
+            self._ask(self.repair.differs(stream))
+        elif verdict is Verdict.APPLIED and not self.heads.differs(stream):
+            self.repair.agrees(stream)
         if verdict not in (Verdict.STAGED, Verdict.OLD, Verdict.REFUSED):
             self.reporter.want()
+        if stream == self._own_stream and verdict in (Verdict.APPLIED, Verdict.DIFFERS):
+            self.served.look()
+            self._subscribe()
 
-    def _head(self, head: Head) -> None:
-        if head.site != self._config.site or not self.heads.take(head):
+    def _head(self, head: Head, is_own: bool, data: bytes) -> None:
+        if head.site != self._config.site:
+            raise MessageRefused("a head of another site")
+        body = self.keyring.head(head)
+        if not self.heads.take(head, body):
             return
+        self.served.heard(head.stream, body)
+        if is_own and body.session == self._session:
+            self._answered(head, body, data)
         if self.heads.is_behind(head.stream):
             self.reporter.want()
         elif self.heads.differs(head.stream):
             self._ask(self.repair.differs(head.stream))
 
-    def _ask(self, request: AnyMessage | None) -> None:
+    def _answered(self, head: Head, body: HeadBody, data: bytes) -> None:
+        """The hub has said this since the start of this run: it vouches for a snapshot, and tells the time."""
+        self._offset_s = round(body.issued_ms / 1000 - milliseconds(self._clock.now()) / 1000, 3)
+        if head.stream == self._own_stream:
+            self.handover.put_head(data, {})
+        verdict = self.downstream.vouch(head, body)
+        if verdict is not None:
+            self._judged(head.stream, verdict)
+
+    def _follow(self, announcements: Sequence[bytes]) -> None:
+        if self.announced.follow(announcements):
+            self.reporter.want()
+
+    def _ask(self, request: RepairRequest | None) -> None:
         if request is not None:
             self._publish(request, topics.REPORT, retain=False)
+
+    def expected(self) -> tuple[str, ...]:
+        """The streams that this terminal is to hold: its own, and those of the groups that it serves as far as the
+        hub has said, else of those whose keys it has."""
+        groups = self.served.groups()
+        if groups is None:
+            groups = self.keyring.groups()
+        return (self._own_stream, *(f"group/{group}" for group in groups))
 
     # --- what is due -----------------------------------------------------------------------------------------
 
@@ -274,6 +317,8 @@ class Agent:
                     break
                 self.receipting.sent(message)
         for answer in self.commands.answers(self.watch.said):
+            if self.commands.asks_for_report(answer):
+                self._report()
             if not self._publish(answer, topics.ANSWER):
                 break
             self.commands.answered(answer.command_id)
@@ -284,9 +329,10 @@ class Agent:
 
     def _each_second(self) -> None:
         self._guarded("acknowledgements", self.upstream.store_acked)
-        stale = self.heads.stale()
-        self._guarded("signs", self.handover.put_sign, "stale", " ".join(stale)[:200])
-        self._guarded("signs", self.handover.put_sign, "journal_ahead", self.upstream.ahead)
+        self._guarded("signs", self._say)
+        self._leave()
+        while not self.announcements.empty():
+            self._guarded("announcements", self._follow, self.announcements.get())
         self._writer.refill()
         if (faults := self.faults()) != self._told_faults:
             self._told_faults = faults
@@ -299,11 +345,29 @@ class Agent:
             self.heads.heard()
             self._went_down("the hub has been silent")
 
+    def _say(self) -> None:
+        """What doord is told of the link, and what must be known after a restart."""
+        self.handover.put_signs({"stale": " ".join(self.heads.stale())[:200], "journal_ahead": self.upstream.ahead,
+                                 "lapsed": ",".join(self.served.lapsed()), OBEYED: self.watch.remembered()})
+
+    def _leave(self) -> None:
+        """Let go of groups that are served no longer, once nothing of them is held and the hub knows."""
+        groups = self.served.groups()
+        if groups is None or self.receipts.are_owed():
+            return
+        for stream in set(self.streams.names()) - set(self.expected()):
+            if self.streams.tree(stream).root() == EMPTY:
+                self._guarded("streams", self.downstream.forget, stream)
+                self._guarded("keys", self.keyring.forget, stream.removeprefix("group/"))
+                self._subscribe()
+                self.reporter.want()
+
     def _report(self) -> None:
-        reader = self.watch.reader
+        reader, said = self.watch.reader, self.watch.said
         held = Held(self.upstream.journal_id, reader.head if reader else 0, self.upstream.acked_seq,
-                    self.health.model_ids(), self.watch.said.desired, self.keyring.key_ids())
-        health = self.health.told(self.faults(), {**self.counts, "records_refused": self.downstream.records_refused})
+                    self.health.model_ids(), said.desired, self.keyring.key_ids(), self.announced.chain.key_ids)
+        counts = {**self.counts, "records_refused": self.downstream.records_refused}
+        health = self.health.told(self.faults(), counts, said.config, self._offset_s)
         report = self.reporter.made(self.streams.names(), held, health)
         if self._publish(report, topics.REPORT):
             self.reporter.sent()
@@ -343,17 +407,20 @@ class Agent:
 
     def _subscribe(self) -> None:
         site, terminal_id = self._config.site, self._config.terminal_id
-        own = (topics.PAGES, topics.DESIRED, topics.COMMAND, topics.ACKED)
+        own = (topics.PAGES, topics.DESIRED, topics.COMMAND, topics.ACKED, topics.KEYS)
         wanted = [topic.of(site, terminal_id) for topic in own]
+        served = self.served.groups()
         for group in self.keyring.groups():
-            wanted += [topics.GROUP_PAGES.of(site, group), topics.GROUP_HEAD.of(site, group)]
+            if served is None or group in served:
+                wanted += [topics.GROUP_PAGES.of(site, group), topics.GROUP_HEAD.of(site, group)]
         self._link.subscribe([name for name in wanted if name not in self._subscribed])
+        self._link.unsubscribe([name for name in self._subscribed if name not in wanted])
         self._subscribed = tuple(wanted)
 
-    def _publish(self, message: AnyMessage, topic: topics.Topic, retain: bool | None = None) -> bool:
+    def _publish(self, message: ToHub, topic: topics.Topic, retain: bool | None = None) -> bool:
         name = topic.of(self._config.site, self._config.terminal_id)
-        return self._link.publish(name, encode(message, name, self._keys.signer),
-                                  topic.is_retained if retain is None else retain)
+        data = encode_to(self.announced.chain.sealing, message, name, self._keys.signer)
+        return self._link.publish(name, data, topic.is_retained if retain is None else retain)
 
     # --- faults ----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ compared) is refused alone and counted: the rest of the page goes on, and the st
 
 from __future__ import annotations
 
-import math
 import struct
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,25 +84,27 @@ def read_page(page: PageBody) -> Arrived:
 
 def read_columns(columns: TemplateColumns) -> list[Told]:
     """Templates that can be compared; MessageRefused where the columns themselves are malformed."""
-    found = []
+    # The loop that decides how fast a snapshot is taken in; nothing in it is looked up twice.
+    found, model_id, head = [], columns.model_id, TEMPLATE_HEAD.pack
     is_sound = _sound_vectors(columns) if columns.count else []
     for row, is_usable in zip(rows(columns), is_sound, strict=True):
         if is_usable:
-            bucket, leaf = placed("template", row.template_id, row.seq, row.body)
-            plain = TEMPLATE_HEAD.pack(row.scale, row.quality / 255, row.created_ms / 1000) + row.vector
-            found.append(Told("template", row.template_id, bucket, row.seq, leaf, plain, row.person_id,
-                              columns.model_id))
+            _, template_id, person_id, vector, scale, quality, created_ms, body_of = row
+            bucket, leaf = placed("template", template_id, row[0], body_of)
+            found.append(Told("template", template_id, bucket, row[0], leaf,
+                              head(scale, quality / 255, created_ms / 1000) + vector, person_id, model_id))
     return found
 
 
 def _told(change: Change) -> Told:
-    bucket, leaf = placed(change.kind, change.key, change.seq, change.body)
-    if change.op != "put" or change.kind == "template":
-        raise MessageRefused(f"{change.kind} {change.key}: templates travel in columns, drops among the drops")
-    told = Told(change.kind, change.key, bucket, change.seq, leaf, change.body)
-    if change.kind == "person":
-        return told._replace(is_consented=_is_consented(change))
-    if change.kind in _SHAPES:
+    kind, key = change.kind, change.key
+    if change.op != "put" or kind == "template":
+        raise MessageRefused(f"{kind} {key}: templates travel in columns, drops among the drops")
+    bucket, leaf = placed(kind, key, change.seq, change.body)
+    if kind == "person":
+        return Told(kind, key, bucket, change.seq, leaf, change.body, is_consented=_is_consented(change))
+    told = Told(kind, key, bucket, change.seq, leaf, change.body)
+    if kind in _SHAPES:
         record = _record(change)
         if isinstance(record, Credential):
             return told._replace(person_id=record.person_id, method=record.method.value, secret=record.secret)
@@ -125,11 +126,11 @@ def _is_consented(change: Change) -> bool:
     try:
         person = _people.decode(change.body)
         consent = person.consent
-        moments = [person.valid_from, person.valid_until]
+        _check_moment(person.valid_from)
+        _check_moment(person.valid_until)
         if consent is not None:
-            moments += [consent.given_at, consent.valid_until]
-        if any(moment is not None and datetime.fromisoformat(moment).tzinfo is None for moment in moments):
-            raise ValueError
+            _check_moment(consent.given_at)
+            _check_moment(consent.valid_until)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise MessageRefused(f"person {change.key}: not a Person") from None
     if person.person_id != change.key:
@@ -137,11 +138,24 @@ def _is_consented(change: Change) -> bool:
     return consent is not None and bool(consent.consent_id) and bool(consent.text_version)
 
 
+def _check_moment(text: str | None) -> None:
+    """ValueError where it is no moment with a time zone."""
+    if text is not None and datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError
+
+
 def _sound_vectors(columns: TemplateColumns) -> list[bool]:
     """Which vectors have unit length; rounding to int8 moves it by less than one per cent."""
     if len(columns.vectors) != columns.count * columns.dimensions or len(columns.scales) != 4 * columns.count:
         raise MessageRefused(f"columns of {columns.count} templates: vectors or scales have another length")
-    # No numpy: it would cost this process 12 MB, and saves half a second on 100 000 templates.
-    elements, width = memoryview(columns.vectors).cast("b"), columns.dimensions
+    # No numpy: it would cost this process 12 MB. The squares of all elements are two bytes each, looked up at once.
+    low, high = columns.vectors.translate(_SQUARES_LOW), columns.vectors.translate(_SQUARES_HIGH)
+    width = columns.dimensions
     scales = struct.unpack(f"<{columns.count}f", columns.scales)
-    return [0.9 < math.hypot(*elements[i * width:(i + 1) * width]) * scale < 1.1 for i, scale in enumerate(scales)]
+    starts = range(0, columns.count * width, width)
+    return [0.81 < (sum(low[at:at + width]) + 256 * sum(high[at:at + width])) * scale * scale < 1.21
+            for at, scale in zip(starts, scales, strict=True)]
+
+
+_SQUARES = [(value - 256 * (value > 127)) ** 2 for value in range(256)]
+_SQUARES_LOW, _SQUARES_HIGH = bytes(square % 256 for square in _SQUARES), bytes(square // 256 for square in _SQUARES)

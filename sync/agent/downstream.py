@@ -13,17 +13,17 @@ from enum import Enum
 
 from device.errors import SealBroken
 from device.store.cache_writer import CacheWriter
+from device.store.orders import Head, HeadBody
 from device.store.receipts import Receipts
 from device.store.sqlite import DiskFull
 from device.store.staging import Stage, Staging
-from device.store.synced import Dropped, SyncedRecords
+from device.store.synced import Dropped, SyncedRecords, Told
 from device.store.trust import MessageRefused
 from sync.agent.bodies import Arrived, read_page
 from sync.agent.keyring import Keyring
 from sync.agent.streams import Position, Streams
-from sync.wire.codec import decode_body
 from sync.wire.digest import DigestTree, bucket_hash
-from sync.wire.messages import Page, PageBody
+from sync.wire.messages import Page, PageBody, PageDetail
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +41,33 @@ class Verdict(Enum):
 
 
 class Downstream:
-    """One per agent; owned by its main thread."""
+    """One per agent; owned by its main thread.
+
+    A snapshot is taken over only where the hub has vouched for it in this run of door-syncd (`vouch`): one that
+    somebody kept back, of whatever history, comes too late.
+    """
 
     def __init__(self, site: str, writer: CacheWriter, records: SyncedRecords, staging: Staging, streams: Streams,
                  keyring: Keyring, receipts: Receipts) -> None:
         self._site, self._writer, self._records, self._staging = site, writer, records, staging
         self._streams, self._keyring, self._receipts = streams, keyring, receipts
+        self._vouched: dict[str, tuple[str, int, bytes]] = {}
+        self._gathered: Gathered | None = None
         self.records_refused = 0
 
     def page(self, page: Page, is_own_topic: bool) -> Verdict:
         """Apply one page. is_own_topic: it came on this terminal's own topic, where snapshots and repairs may."""
-        if page.site != self._site or page.part >= page.parts or (page.form != "delta" and not is_own_topic):
+        if page.site != self._site:
             return Verdict.REFUSED
-        order = self._order(page)
-        if order in (Verdict.OLD, Verdict.REFUSED) or (order is Verdict.GAP and page.form != "delta"):
-            return order
         try:
-            arrived = self._open(page)
+            opened = self._keyring.page(page)
+            detail = opened.detail
+            if detail.part >= detail.parts or (detail.form != "delta" and not is_own_topic):
+                raise MessageRefused(f"a {detail.form}, part {detail.part} of {detail.parts}, on this topic")
+            order = self._order(page, detail)
+            if order in (Verdict.OLD, Verdict.REFUSED) or (order is Verdict.GAP and detail.form != "delta"):
+                return order
+            arrived = self._read(page, detail, opened.body())
         except SealBroken as error:
             log.warning("%s", error)
             return Verdict.SEALED
@@ -68,27 +78,41 @@ class Downstream:
             self._drop_early(page, arrived)
             return order
         try:
-            return self._delta(page, arrived) if page.form == "delta" else self._part(page, arrived)
+            return self._delta(page, detail, arrived) if detail.form == "delta" else self._part(page, detail, arrived)
         except DiskFull:
             if self._writer.give_way():
                 self._drop_early(page, arrived)
             raise
 
-    def _order(self, page: Page) -> Verdict:
+    def vouch(self, head: Head, body: HeadBody) -> Verdict | None:
+        """The hub says, to this very run, that it sends a snapshot that leads to this head. What became of it, where
+        it lies here already."""
+        self._vouched[head.stream] = (head.epoch, head.seq, body.digest)
+        stage = self._staging.stage(head.stream)
+        if stage is None or not self._is_vouched(stage) or self._staging.parts_missing(head.stream):
+            return None
+        return self._take_over(stage)
+
+    def forget(self, stream: str) -> None:
+        """A stream that this terminal is to hold no longer, and of which it holds nothing."""
+        self._staging.forget(stream)
+        self._streams.forget(stream)
+        self._vouched.pop(stream, None)
+
+    def _order(self, page: Page, detail: PageDetail) -> Verdict:
         """APPLIED where the page is next."""
         at = self._streams.position(page.stream)
-        if page.form == "delta":
-            return _delta_order(page, at, self._records)
+        if detail.form == "delta":
+            return _delta_order(page, detail, at, self._records)
         if page.epoch != at.epoch:
-            return Verdict.OLD if page.form == "repair" or self._records.is_past(page.stream, page.epoch) else (
+            return Verdict.OLD if detail.form == "repair" or self._records.is_past(page.stream, page.epoch) else (
                 Verdict.APPLIED)
         is_wanted = page.to_seq >= at.seq and not (
-            page.to_seq == at.seq and page.digest == self._streams.tree(page.stream).root())
+            page.to_seq == at.seq and detail.digest == self._streams.tree(page.stream).root())
         return Verdict.APPLIED if is_wanted else Verdict.OLD
 
-    def _open(self, page: Page) -> Arrived:
-        body = decode_body(self._keyring.open_page(page), PageBody)
-        first = page.from_seq if page.form == "delta" else -1
+    def _read(self, page: Page, detail: PageDetail, body: PageBody) -> Arrived:
+        first = page.from_seq if detail.form == "delta" else -1
         changes = (*body.drops, *body.puts)
         if any(not first < change.seq <= page.to_seq for change in changes):
             raise MessageRefused("a change whose number is not the page's")
@@ -102,7 +126,7 @@ class Downstream:
 
     # --- deltas ----------------------------------------------------------------------------------------------
 
-    def _delta(self, page: Page, arrived: Arrived) -> Verdict:
+    def _delta(self, page: Page, detail: PageDetail, arrived: Arrived) -> Verdict:
         at = self._streams.position(page.stream)
         new_drops = [drop for drop in arrived.drops if drop.seq > at.seq]
         with self._writer.together():
@@ -114,7 +138,7 @@ class Downstream:
                 self._receipts.owe(page.stream, page.epoch, page.to_seq, tree.root(), new_drops)
             self._staging.drop(page.stream, page.epoch, arrived.drops)
         self._count_refused(refused, page.stream)
-        return self._moved(Position(page.stream, page.epoch, page.to_seq), tree, page.digest)
+        return self._moved(Position(page.stream, page.epoch, page.to_seq), tree, detail.digest)
 
     def _drop_early(self, page: Page, arrived: Arrived) -> None:
         """Deletions do not wait for what is missing before them; their receipt does."""
@@ -125,23 +149,34 @@ class Downstream:
 
     # --- snapshots and repairs -------------------------------------------------------------------------------
 
-    def _part(self, page: Page, arrived: Arrived) -> Verdict:
-        stage = Stage(page.stream, page.epoch, page.form, page.to_seq, page.digest, page.parts)
+    def _part(self, page: Page, detail: PageDetail, arrived: Arrived) -> Verdict:
+        stage = Stage(page.stream, page.epoch, detail.form, page.to_seq, detail.digest, detail.parts)
         known = self._staging.stage(page.stream)
         if known != stage:
-            if known is not None and known.form == "snapshot" and (
-                    stage.form == "repair" or (known.epoch == stage.epoch and known.to_seq > stage.to_seq)):
+            if known is not None and self._must_stay(known, stage):
                 return Verdict.OLD
             self._staging.begin(stage)
-        elif self._staging.has_part(page.stream, page.part):
+        elif self._staging.has_part(page.stream, detail.part):
             return Verdict.STAGED
         if arrived.drops:
             self._drop_early(page, arrived)
         with self._staging.in_bulk():
-            self._staging.add(page.stream, page.part, arrived.told, arrived.buckets)
-        if self._staging.parts_missing(page.stream):
+            self._staging.add(page.stream, detail.part, arrived.told, arrived.buckets)
+        self._gather(stage, detail.part, arrived)
+        if self._staging.parts_missing(page.stream) or not self._is_vouched(stage):
             return Verdict.STAGED
         return self._take_over(stage)
+
+    def _must_stay(self, known: Stage, stage: Stage) -> bool:
+        """Whether a snapshot that is arriving goes on, although a part of something else has come."""
+        if known.form != "snapshot":
+            return False
+        if stage.form == "repair" or (self._is_vouched(known) and not self._is_vouched(stage)):
+            return True
+        return known.epoch == stage.epoch and known.to_seq > stage.to_seq
+
+    def _is_vouched(self, stage: Stage) -> bool:
+        return stage.form == "repair" or self._vouched.get(stage.stream) == (stage.epoch, stage.to_seq, stage.digest)
 
     def _take_over(self, stage: Stage) -> Verdict:
         staged = self._staged_tree(stage)
@@ -164,11 +199,21 @@ class Downstream:
         self._staging.end(stage.stream)
         return verdict if stage.form == "snapshot" or stage.to_seq == at.seq else Verdict.APPLIED
 
+    def _gather(self, stage: Stage, part: int, arrived: Arrived) -> None:
+        """Keep the leaves of what is staged in memory as well: to read 200 000 of them in order takes a second."""
+        if self._gathered is None or self._gathered.stage != stage:
+            self._gathered = Gathered(stage)
+        self._gathered.add(part, arrived.told)
+
     def _staged_tree(self, stage: Stage) -> DigestTree:
+        gathered, self._gathered = self._gathered, None
+        if stage.form != "snapshot":
+            return DigestTree()
+        if gathered is not None and gathered.is_whole(stage):
+            return gathered.tree()
         tree = DigestTree()
-        if stage.form == "snapshot":
-            for bucket, leaves in self._staging.buckets(stage.stream):
-                tree.set_bucket(bucket, bucket_hash(leaves))
+        for bucket, leaves in self._staging.buckets(stage.stream):
+            tree.set_bucket(bucket, bucket_hash(leaves))
         return tree
 
     def _tree_after(self, stage: Stage, staged: DigestTree, refused: int) -> DigestTree:
@@ -193,15 +238,42 @@ class Downstream:
             log.error("%d records of %s are refused", count, stream)
 
 
-def _delta_order(page: Page, at: Position, records: SyncedRecords) -> Verdict:
-    if page.to_seq < page.from_seq or page.parts != 1:
+class Gathered:
+    """The leaves of the snapshot that is arriving, bucket by bucket; 32 bytes a record."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._parts: set[int] = set()
+        self._leaves: dict[int, bytearray] = {}
+
+    def add(self, part: int, told: Sequence[Told]) -> None:
+        self._parts.add(part)
+        leaves = self._leaves
+        for one in told:
+            held = leaves.get(one.bucket)
+            if held is None:
+                leaves[one.bucket] = bytearray(one.leaf)
+            else:
+                held += one.leaf
+
+    def is_whole(self, stage: Stage) -> bool:
+        """Whether every part passed through here: none was staged before this start, or beside another snapshot."""
+        return self.stage == stage and len(self._parts) == stage.parts
+
+    def tree(self) -> DigestTree:
+        tree = DigestTree()
+        for bucket, held in self._leaves.items():
+            tree.set_bucket(bucket, bucket_hash(bytes(held[at:at + 32]) for at in range(0, len(held), 32)))
+        return tree
+
+
+def _delta_order(page: Page, detail: PageDetail, at: Position, records: SyncedRecords) -> Verdict:
+    if page.to_seq < page.from_seq or detail.parts != 1:
         return Verdict.REFUSED
     if records.is_past(page.stream, page.epoch):
         return Verdict.OLD
-    if at.is_blank:
-        return Verdict.APPLIED if page.from_seq == 0 else Verdict.GAP
-    if page.epoch != at.epoch:
-        return Verdict.GAP
+    if at.is_blank or page.epoch != at.epoch:
+        return Verdict.GAP  # a stream begins with a snapshot, if only of nothing
     if page.to_seq <= at.seq:
         return Verdict.OLD
     return Verdict.GAP if page.from_seq > at.seq else Verdict.APPLIED

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from device.clock import Clock
+from device.clock import Clock, ClockQuality, is_ntp_synced
 from device.status import STALE_S, read_status, status_path
 from device.store.cache_writer import CacheWriter
 from device.store.places import Places
 from sync.wire.messages import HealthBody
+
+TRUSTED = (ClockQuality.SYNCED.value, ClockQuality.HOLDOVER.value)
 
 
 class Health:
@@ -25,7 +27,10 @@ class Health:
         held = [model_id[:200] for model_id in self._writer.models() if model_id != running]
         return tuple([running, *held] if running else held)[:20]
 
-    def told(self, faults: tuple[str, ...], counts: Mapping[str, int]) -> HealthBody:
+    def told(self, faults: tuple[str, ...], counts: Mapping[str, int], config: int,
+             offset_s: float | None) -> HealthBody:
+        """config: the version of the configuration that doord goes by; offset_s: by how much the hub's clock is ahead
+        of this one, as last heard."""
         status = self._status()
         degraded = status.get("degraded")
         theirs = [str(reason)[:200] for reason in degraded] if isinstance(degraded, list) else []
@@ -33,8 +38,14 @@ class Health:
                    if isinstance(status.get(name), int)}
         if not status:
             theirs.append("doord_silent")
-        return HealthBody(versions={"open-door": _version()}, clock_quality=str(status.get("clock", ""))[:200],
+        return HealthBody(versions={"open-door": _version(), "config": str(config)},
+                          clock_quality=str(status.get("clock", ""))[:200], clock_offset_s=offset_s,
                           degraded=(*theirs[:50], *faults), counts={**counts, **numbers})
+
+    def is_clock_trusted(self) -> bool:
+        """As doord judges it; by NTP alone while doord says nothing."""
+        quality = str(self._status().get("clock", ""))
+        return quality in TRUSTED if quality else is_ntp_synced()
 
     def _status(self) -> dict[str, Any]:
         status = read_status(status_path(self._where)) or {}

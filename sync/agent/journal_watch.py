@@ -30,11 +30,13 @@ class Said:
 
     generation  of the gallery that doord's matcher holds
     desired     the newest desired state that doord obeys
+    config      the newest version of the configuration that it has taken over
     outcomes    command id -> (outcome, reason)
     """
 
     generation: int = 0
     desired: int = 0
+    config: int = 0
     outcomes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
@@ -48,6 +50,16 @@ class JournalWatch:
         self._seen = 0
         self._failures = 0
         self.said = Said()
+
+    def recall(self, kept: str) -> None:
+        """What `remembered` gave before this start: the entries that said it may lie further back than is read."""
+        words = kept.split()
+        if len(words) == 2 and all(word.isdecimal() and len(word) < 20 for word in words):
+            self.said.desired, self.said.config = int(words[0]), int(words[1])
+
+    def remembered(self) -> str:
+        """What must be known after a restart."""
+        return f"{self.said.desired} {self.said.config}"
 
     def poll(self) -> bool:
         """Read what is new; whether anything was."""
@@ -84,9 +96,11 @@ class JournalWatch:
 
     def _hear(self, entry: Entry) -> None:
         detail = dict(entry.detail)
-        generation, command = detail.get("generation"), detail.get("command")
+        generation, command, version = detail.get("generation"), detail.get("command"), detail.get("version")
         if entry.reason == "gallery_loaded" and isinstance(generation, int):
             self.said.generation = generation
+        if entry.reason == "config_changed" and isinstance(version, int):
+            self.said.config = version
         if not isinstance(command, str):
             return
         if command.startswith(DESIRED) and entry.kind == "mode":

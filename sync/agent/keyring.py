@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 from device.errors import SealBroken
 from device.store.handover import Handover
-from device.store.trust import MessageRefused, Opener, place
-from sync.wire.messages import GroupKey, Page
+from device.store.orders import Head, HeadBody, head_place
+from device.store.trust import MessageRefused, Opener
+from sync.wire.codec import decode_body
+from sync.wire.messages import GroupKey, Page, PageBody, PageDetail, detail_place, page_place
 from sync.wire.seal import GroupSeal
 
-OWN = "terminal"  # the key id of what is sealed to this terminal alone
+
+class Seal(Protocol):
+    """Something that opens."""
+
+    def open(self, sealed: bytes, bound_to: bytes) -> bytes: ...
+
+
+class OpenedPage:
+    """A page whose detail was read; its body is opened when it is asked for, which most pages never are twice."""
+
+    def __init__(self, page: Page, detail: PageDetail, seal: Seal) -> None:
+        self.detail = detail
+        self._page, self._seal = page, seal
+
+    def body(self) -> PageBody:
+        """SealBroken where it does not open, MessageRefused where it is none or not what its detail says."""
+        body = decode_body(self._seal.open(self._page.sealed, page_place(self._page, self.detail)), PageBody)
+        if body.models != self.detail.models:
+            raise MessageRefused("a page carries other models' templates than it says")
+        return body
 
 
 class Keyring:
     """Group keys by id, kept sealed in gallery.db."""
 
-    def __init__(self, terminal_id: str, opener: Opener, handover: Handover) -> None:
-        self._terminal_id, self._opener, self._handover = terminal_id, opener, handover
+    def __init__(self, opener: Opener, handover: Handover) -> None:
+        self._opener, self._handover = opener, handover
         self._groups: dict[str, tuple[str, GroupSeal]] = {}
         self._load()
 
     def add(self, message: GroupKey) -> bool:
-        """Keep a group's key; false where it is known. SealBroken where it was not sealed to this terminal,
-        MessageRefused where it is no key or not the one that it is called."""
-        bound_to = place("group_key", self._terminal_id, message.group, message.key_id)
-        key = self._opener.open(message.sealed, bound_to)
-        if len(key) != 32 or GroupSeal(key).key_id != message.key_id:
+        """Keep a group's key; false where it is known, or older than one that is. MessageRefused where it is not the
+        one that it is called."""
+        if GroupSeal(message.key).key_id != message.key_id:
             raise MessageRefused("a group's key is not the one that it is called")
-        is_new = self._handover.put_group_key(message.group, message.key_id, key)
+        is_new = self._handover.put_group_key(message.group, message.key_id, message.key, message.number)
         self._load()
         return is_new
 
@@ -37,16 +59,34 @@ class Keyring:
     def key_ids(self) -> tuple[str, ...]:
         return tuple(self._groups)
 
-    def open_page(self, page: Page) -> bytes:
-        """The page's body; SealBroken where no key that is held opens it."""
-        bound_to = place("page", page.site, page.stream, page.epoch, page.form, page.from_seq, page.to_seq, page.part,
-                         page.parts, page.key_id)
-        if page.key_id == OWN:
-            return self._opener.open(page.sealed, bound_to)
-        group, seal = self._groups.get(page.key_id, ("", None))
-        if seal is None or page.stream != f"group/{group}":
-            raise SealBroken(f"{page.stream}: sealed under a key that this terminal does not hold")
-        return seal.open(page.sealed, bound_to)
+    def forget(self, group: str) -> None:
+        """Let go of the keys of a group that this terminal serves no longer."""
+        self._handover.drop_group_keys(group)
+        self._load()
+
+    def page(self, page: Page) -> OpenedPage:
+        """SealBroken where no key that is held opens the page, MessageRefused where its detail is none."""
+        plain, seal = self._open(page.stream, page.detail, detail_place(page))
+        return OpenedPage(page, decode_body(plain, PageDetail), seal)
+
+    def head(self, head: Head) -> HeadBody:
+        """What a head says; errors as `page`."""
+        return decode_body(self._open(head.stream, head.sealed, head_place(head))[0], HeadBody)
+
+    def _open(self, stream: str, sealed: bytes, bound_to: bytes) -> tuple[bytes, Seal]:
+        """Which key opens it is not said on the way; of a group there are eight at most, the newest first."""
+        for seal in self._seals(stream):
+            try:
+                return seal.open(sealed, bound_to), seal
+            except SealBroken:
+                continue
+        raise SealBroken(f"{stream}: sealed under a key that this terminal does not hold")
+
+    def _seals(self, stream: str) -> Iterator[Seal]:
+        kind, _, name = stream.partition("/")
+        if kind == "group":
+            yield from (seal for group, seal in reversed(self._groups.values()) if group == name)
+        yield self._opener
 
     def _load(self) -> None:
         self._groups = {key_id: (group, GroupSeal(key)) for group, key_id, key in self._handover.group_keys()}

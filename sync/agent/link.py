@@ -1,8 +1,9 @@
 """The connection to the broker; the only importer of paho here. It carries bytes and decides nothing.
 
-An exception in one of paho's callbacks ends its network thread without a word, so they only enqueue, each guarded,
+An exception in one of paho's callbacks ends its network loop without a word, so they only enqueue, each guarded,
 on a bounded queue, and wait while it is full: then nothing is read from the socket, so that a snapshot never fills
-the memory. Messages are acknowledged to the broker when the agent is through with them (`Message.done`). Whether the
+the memory. paho's thread is started and stopped by the agent's alone: its `loop_start` and `loop_stop` must not meet.
+Messages are acknowledged to the broker when the agent is through with them (`Message.done`). Whether the
 link lives is for the agent to judge by what the hub says; here is only `open` and `close`.
 """
 
@@ -12,7 +13,7 @@ import contextlib
 import logging
 import queue
 import secrets
-import ssl
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from device.clock import Clock
+from sync.agent.tls import tls
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Carrier(Protocol):
     def open(self) -> Down | None: ...
     def close(self) -> None: ...
     def subscribe(self, topics: Sequence[str]) -> None: ...
+    def unsubscribe(self, topics: Sequence[str]) -> None: ...
 
     def publish(self, topic: str, data: bytes, retain: bool = False) -> bool:
         """False where the link is down or takes no more now; nothing is kept then."""
@@ -90,12 +93,16 @@ class Carrier(Protocol):
 
 
 class Link:
-    """One MQTT 5 client. `open` and `close` come from the agent's thread, as often as it likes."""
+    """One MQTT 5 client. `open` and `close` come from the agent's thread, as often as it likes.
 
-    def __init__(self, address: Address, will: tuple[str, bytes]) -> None:
+    is_clock_trusted  whether the wall clock may be gone by; where not, the broker's certificate is verified but for
+                      its dates: a terminal whose clock was lost must connect to learn the time
+    """
+
+    def __init__(self, address: Address, will: tuple[str, bytes], is_clock_trusted: Callable[[], bool]) -> None:
         self.inbox: queue.Queue[Event] = queue.Queue(INBOX)
         self.dropped = 0
-        self._address, self._will = address, will
+        self._address, self._will, self._is_clock_trusted = address, will, is_clock_trusted
         self._client: mqtt.Client | None = None
 
     def open(self) -> Down | None:
@@ -105,20 +112,32 @@ class Link:
             client = self._client = self._made()
         except (OSError, ValueError) as error:  # a certificate that cannot be read; ssl.SSLError is an OSError
             return Down(f"{type(error).__name__}: {error}")
-        threading.Thread(target=self._connect, args=(client,), name="link", daemon=True).start()
+        client.connect_async(self._address.host, self._address.port, KEEPALIVE_S, clean_start=False,
+                             properties=_session())
+        client.loop_start()
         return None
 
     def close(self) -> None:
         """End the connection; nothing more comes of it but what is in the inbox."""
         client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(Exception):
-                client.disconnect()
+        if client is None:
+            return
+        was_connected = client.is_connected()
+        with contextlib.suppress(Exception):
+            client.disconnect()
+        if was_connected:
             client.loop_stop()
+        else:
+            # It would be waited for as long as the connecting takes: up to 40 s where nobody answers.
+            threading.Thread(target=client.loop_stop, name="link-ending", daemon=True).start()
 
     def subscribe(self, topics: Sequence[str]) -> None:
         if self._client is not None and topics:
             self._client.subscribe([(topic, 1) for topic in topics])
+
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        if self._client is not None and topics:
+            self._client.unsubscribe(list(topics))
 
     def publish(self, topic: str, data: bytes, retain: bool = False) -> bool:
         client = self._client
@@ -136,29 +155,15 @@ class Link:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, address.client_id, protocol=mqtt.MQTTv5,
                              reconnect_on_failure=False, manual_ack=True)
         client.suppress_exceptions = True
-        context = ssl.create_default_context(cafile=str(address.ca))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = tls(address.ca, self._is_clock_trusted())
         context.load_cert_chain(address.certificate, address.key)
         client.tls_set_context(context)
         client.max_inflight_messages_set(20)
         client.max_queued_messages_set(OUTBOX)
         client.will_set(self._will[0], self._will[1], 1, True)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message = self._on_message
+        client.on_connect_fail, client.on_message = self._on_connect_fail, self._on_message
         return client
-
-    def _connect(self, client: mqtt.Client) -> None:
-        """Body of a short thread: connecting and the TLS handshake may take their time-outs' time."""
-        try:
-            client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=False,
-                           properties=_session())
-        except Exception as error:  # whatever it is, the agent must learn that there is no connection
-            self._lost(client, f"{type(error).__name__}: {error}")
-            return
-        if client is self._client:
-            client.loop_start()
-        else:
-            client.disconnect()
 
     def _lost(self, client: mqtt.Client, why: str) -> None:
         self._put(client, Down(why))
@@ -167,6 +172,10 @@ class Link:
 
     def _on_connect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._put(client, Down(str(reason)) if reason.is_failure else Up())
+
+    def _on_connect_fail(self, client: mqtt.Client, userdata: Any) -> None:
+        error = sys.exc_info()[1]  # what paho is dealing with when it calls this
+        self._lost(client, f"{type(error).__name__}: {error}")
 
     def _on_disconnect(self, client: mqtt.Client, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._lost(client, str(reason))

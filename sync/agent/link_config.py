@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -24,12 +23,14 @@ from device.link import Link, load_private
 from device.store.sqlite import sync_folder
 from device.store.trust import MessageRefused, Opener
 from sync.agent.moments import milliseconds
+from sync.agent.tls import tls
 from sync.wire.claim import (
     CLAIM_PATH,
     MAX_BYTES,
     RENEW_PATH,
     Claim,
     Claimed,
+    Refusal,
     Renewal,
     Renewed,
     read,
@@ -47,8 +48,10 @@ class HubRefused(TerminalError, OSError):
     """The hub cannot be reached or does not accept what was asked; one line that says why."""
 
 
-def claim(hub_url: str, ca: Path, code: str, path: Path) -> Claimed:
+def claim(hub_url: str, ca: Path, code: str, path: Path, is_clock_trusted: bool = True) -> Claimed:
     """Claim this terminal with a one-time code and write the link to `path`, keys and certificates beside it.
+
+    is_clock_trusted  where not, the dates of the hub's certificate are passed over
 
     HubRefused where the hub does not accept the code; ConfigError where the folder cannot be written.
     """
@@ -60,7 +63,7 @@ def claim(hub_url: str, ca: Path, code: str, path: Path) -> Claimed:
         tls = _kept(folder / "tls.key", new_tls_key)
         asked = Claim(code=code, csr=request_for(tls).decode(), signing_public=Signer(signing).public.hex(),
                       sealing_public=Opener(sealing).public.hex())
-        claimed = read(_post(hub_url + CLAIM_PATH, msgspec.json.encode(asked), ca), Claimed)
+        claimed = read(_post(hub_url + CLAIM_PATH, msgspec.json.encode(asked), ca, is_clock_trusted), Claimed)
         _write(folder / "terminal.pem", claimed.certificate.encode(), 0o644)
         _write(folder / "ca.pem", claimed.ca.encode(), 0o644)
         _write(path, _toml(claimed, hub_url).encode(), 0o644)
@@ -74,26 +77,27 @@ def claim(hub_url: str, ca: Path, code: str, path: Path) -> Claimed:
     return claimed
 
 
-def renew(link: Link, clock: Clock) -> bool:
-    """Renew the certificate where it is past two thirds of its life; whether it was. HubRefused where the hub cannot
-    be reached or refuses: then try again later."""
+def renew(link: Link, clock: Clock, is_clock_trusted: bool = True) -> Renewed | None:
+    """Renew the certificate where it is past two thirds of its life; what the hub gave, None where it is not due.
+    HubRefused where the hub cannot be reached or refuses: then try again later."""
     try:
         certificate = link.certificate.read_bytes()
     except OSError:
         certificate = b""
     if not link.hub_url or not is_renewal_due(certificate, clock.now()):
-        return False
+        return None
     signer = Signer(load_private(link.signing_key))
     asked = Renewal(terminal_id=link.terminal_id, csr=request_for(link.key.read_bytes()).decode(),
                     issued_ms=milliseconds(clock.now()))
     try:
-        answer = _post(link.hub_url + RENEW_PATH, sign_renewal(asked, link.site, signer), link.ca)
+        answer = _post(link.hub_url + RENEW_PATH, sign_renewal(asked, link.site, signer), link.ca,
+                       is_clock_trusted)
         renewed = read(answer, Renewed)
     except MessageRefused as error:
         raise HubRefused(f"the hub answers with something else: {error}") from None
     _write(link.ca, renewed.ca.encode(), 0o644)
     _write(link.certificate, renewed.certificate.encode(), 0o644)
-    return True
+    return renewed
 
 
 def _check_url(url: str) -> None:
@@ -105,11 +109,11 @@ def _check_url(url: str) -> None:
         raise ConfigError(f"{url[:200]}: give the hub's address without a path")
 
 
-def _post(url: str, data: bytes, ca: Path) -> bytes:
+def _post(url: str, data: bytes, ca: Path, is_clock_trusted: bool) -> bytes:
     context = None
     if url.startswith("https:"):
         try:
-            context = ssl.create_default_context(cafile=str(ca))
+            context = tls(ca, is_clock_trusted)
         except OSError as error:
             raise ConfigError(f"{ca}: {error.strerror or error}; give the hub's certificate with --ca") from None
     asked = urllib.request.Request(url, data, {"Content-Type": "application/octet-stream"})  # noqa: S310  (checked)
@@ -124,11 +128,13 @@ def _post(url: str, data: bytes, ca: Path) -> bytes:
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
+    """What the hub says, in one line: its list of problems, or what a server in between put into "detail"."""
     try:
-        told = msgspec.json.decode(error.read(MAX_BYTES), type=dict[str, str]).get("detail", "")
+        told = msgspec.json.decode(error.read(MAX_BYTES), type=Refusal)
     except (msgspec.DecodeError, OSError):
-        told = ""
-    return " ".join(told.split())[:300] or f"HTTP {error.code}"
+        told = Refusal()
+    words = "; ".join(f"{one.field}: {one.reason}" if one.field else one.reason for one in told.problems)
+    return " ".join((words or told.detail).split())[:300] or f"HTTP {error.code}"
 
 
 def _private(path: Path) -> bytes:

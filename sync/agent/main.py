@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from device.clock import Clock, SystemClock, boot_id
+from device.clock import Clock, SystemClock, boot_id, is_ntp_synced
 from device.errors import TerminalError
 from device.link import Link as LinkConfig
 from device.link import load_private, read_link
@@ -26,10 +26,11 @@ from device.store.trust import Opener
 from device.threads import Worker
 from sync.agent import status
 from sync.agent.agent import Agent, Keys
+from sync.agent.health import Health
 from sync.agent.link import Address, Link
 from sync.agent.link_config import HubRefused, claim, renew
 from sync.wire import topics
-from sync.wire.codec import encode
+from sync.wire.codec import encode_to
 from sync.wire.messages import Online
 from sync.wire.sign import Signer
 
@@ -82,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
     stopping = _Stopping()
     with _Opened(config, clock) as opened:
         notify("READY=1", "STATUS=ready")
-        renewing = Worker("renewal", lambda worker: _keep_renewed(worker, config, clock), clock)
+        renewing = Worker("renewal", lambda worker: _keep_renewed(worker, config, clock, opened.agent), clock)
         renewing.start()
         opened.agent.run(lambda: opened.is_over(stopping))
         renewing.stop(0.0)
@@ -117,10 +118,11 @@ class _Opened:
         session = secrets.token_hex(8)
         will_topic = topics.ONLINE.of(config.site, config.terminal_id)
         absent = Online(terminal_id=config.terminal_id, is_online=False, session=session)
-        will = encode(absent, will_topic, keys.signer)
-        link = Link(Address(config.broker_host, config.broker_port, config.terminal_id, config.ca, config.certificate,
-                            config.key), (will_topic, will))
+        # A will that is sealed to a key of the hub that is over is read all the same.
+        will = encode_to(config.hub_sealing, absent, will_topic, keys.signer)
         self._writer = CacheWriter.open(where.gallery_db, load_key(where), clock)
+        link = Link(Address(config.broker_host, config.broker_port, config.terminal_id, config.ca, config.certificate,
+                            config.key), (will_topic, will), Health(where, self._writer, clock).is_clock_trusted)
         try:
             self.agent = Agent(config, where, self._writer, keys, boot_id(), clock, link, session)
         except BaseException:
@@ -152,13 +154,15 @@ class _Opened:
                                  dict(agent.counts), round(memory_mb(), 1))
 
 
-def _keep_renewed(worker: Worker, config: LinkConfig, clock: Clock) -> None:
+def _keep_renewed(worker: Worker, config: LinkConfig, clock: Clock, agent: Agent) -> None:
     wait_s = 0.0
     while not worker.stopping.wait(wait_s):
         wait_s = RENEW_EVERY_S
         try:
-            if renew(config, clock):
+            renewed = renew(config, clock, agent.health.is_clock_trusted())
+            if renewed is not None:
                 log.info("the certificate was renewed; it is used from the next connection on")
+                agent.announcements.put(tuple(map(bytes.fromhex, renewed.hub_keys)))
         except (HubRefused, TerminalError, OSError, ValueError) as error:
             log.warning("the certificate is not renewed: %s", error)
             wait_s = RENEW_AGAIN_S
@@ -169,7 +173,7 @@ def _keep_renewed(worker: Worker, config: LinkConfig, clock: Clock) -> None:
 
 def _claim(options: argparse.Namespace) -> int:
     path = link_path()
-    claimed = claim(options.hub.rstrip("/"), options.ca, options.code, path)
+    claimed = claim(options.hub.rstrip("/"), options.ca, options.code, path, is_ntp_synced())
     sys.stdout.write(f"this terminal is {claimed.terminal_id} at site {claimed.site}; the link is in {path}. "
                      "Start door-syncd, and doord anew.\n")
     return 0

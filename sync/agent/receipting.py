@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from device.clock import Clock
 from device.store.receipts import Receipt as Owed
 from device.store.receipts import Receipts
-from device.store.trust import place
 from sync.agent.moments import milliseconds
-from sync.wire.codec import encode_body
-from sync.wire.messages import Receipt, ReceiptBody
-from sync.wire.seal import seal_to
+from sync.wire.messages import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +28,8 @@ class Due:
 class Receipting:
     """Owned by the agent's main thread."""
 
-    def __init__(self, terminal_id: str, hub_key: bytes, receipts: Receipts, clock: Clock) -> None:
-        self._terminal_id, self._hub_key = terminal_id, hub_key
-        self._receipts, self._clock = receipts, clock
+    def __init__(self, terminal_id: str, receipts: Receipts, clock: Clock) -> None:
+        self._terminal_id, self._receipts, self._clock = terminal_id, receipts, clock
         self._is_again = True
 
     @property
@@ -54,8 +50,6 @@ class Receipting:
         self._receipts.sent(due.owed)
 
     def _made(self, owed: Owed) -> Receipt:
-        bound_to = place("receipt", self._terminal_id, owed.stream, owed.epoch, owed.seq)
-        body = encode_body(ReceiptBody(dropped=owed.dropped))  # type: ignore[arg-type]
         return Receipt(terminal_id=self._terminal_id, stream=owed.stream, epoch=owed.epoch, seq=owed.seq,
                        digest=owed.digest, issued_ms=milliseconds(self._clock.now()),
-                       sealed=seal_to(self._hub_key, body, bound_to))
+                       dropped=owed.dropped)  # type: ignore[arg-type]

@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from device.clock import Clock
-from device.store.trust import place
 from sync.agent.moments import milliseconds
 from sync.agent.streams import Position, Streams
-from sync.wire.codec import encode_body
 from sync.wire.messages import Cursor, HealthBody, Report
-from sync.wire.seal import seal_to
 
 SHORTEST_S = 0.2
 LONGEST_S = 60.0
@@ -30,13 +27,14 @@ class Held:
     model_ids: tuple[str, ...]
     desired_version: int
     key_ids: tuple[str, ...]
+    hub_keys: tuple[str, ...]
 
 
 class Reporter:
     """Owned by the agent's main thread."""
 
-    def __init__(self, terminal_id: str, boot_id: str, hub_key: bytes, streams: Streams, clock: Clock) -> None:
-        self._terminal_id, self._boot_id, self._hub_key = terminal_id, boot_id, hub_key
+    def __init__(self, terminal_id: str, boot_id: str, session: str, streams: Streams, clock: Clock) -> None:
+        self._terminal_id, self._boot_id, self._session = terminal_id, boot_id, session
         self._streams, self._clock = streams, clock
         self._is_due = True
         self._last = -LONGEST_S
@@ -50,20 +48,17 @@ class Reporter:
         return passed >= LONGEST_S or (self._is_due and passed >= SHORTEST_S)
 
     def made(self, streams: tuple[str, ...], held: Held, health: HealthBody) -> Report:
-        """The report as of now; `streams` are those that this terminal should hold."""
-        issued_ms = milliseconds(self._clock.now())
-        bound_to = place("report", self._terminal_id, self._boot_id, issued_ms)
+        """The report as of now; `streams` are those that this terminal holds."""
         return Report(
-            terminal_id=self._terminal_id, boot_id=self._boot_id, issued_ms=issued_ms,
+            terminal_id=self._terminal_id, boot_id=self._boot_id, session=self._session,
+            issued_ms=milliseconds(self._clock.now()),
             cursors=tuple(self._cursor(self._streams.position(stream)) for stream in streams),
             journal_id=held.journal_id or "none", journal_seq=held.journal_seq, acked_seq=held.acked_seq,
             model_ids=held.model_ids, desired_version=held.desired_version, key_ids=held.key_ids[-200:],
-            sealed=seal_to(self._hub_key, encode_body(health), bound_to))
+            hub_keys=held.hub_keys, health=health)
 
     def sent(self) -> None:
         self._is_due, self._last = False, self._clock.mono()
 
     def _cursor(self, at: Position) -> Cursor:
         return Cursor(at.stream, at.epoch, at.seq, self._streams.tree(at.stream).root())
-
-

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from device.store.synced import SyncedRecords
 from sync.wire.digest import DigestTree, bucket_hash
 
+NOTHING = DigestTree()
 NO_EPOCH = "none"  # what a stream of which nothing was ever applied is reported with
 
 
@@ -37,7 +38,7 @@ class Streams:
 
     def tree(self, stream: str) -> DigestTree:
         """The living tree; copy it before changing it."""
-        return self._trees.get(stream) or DigestTree()
+        return self._trees.get(stream, NOTHING)
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._positions))
@@ -60,3 +61,8 @@ class Streams:
         """A transaction with this position and tree is on the medium."""
         self._positions[position.stream] = position
         self._trees[position.stream] = tree
+
+    def forget(self, stream: str) -> None:
+        """The stream is held no longer, and the store says so."""
+        self._positions.pop(stream, None)
+        self._trees.pop(stream, None)

@@ -20,11 +20,8 @@ from device.errors import StoreError
 from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.records import Entry
-from device.store.trust import place
 from sync.agent.journal_watch import JournalWatch
-from sync.wire.codec import encode_body
-from sync.wire.messages import BRANCH, Acked, JournalBody, JournalPage, JournalRow
-from sync.wire.seal import seal_to
+from sync.wire.messages import BRANCH, Acked, JournalPage, JournalRow
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ class _Source:
     def __init__(self, reader: JournalReader, name: str, acked: int) -> None:
         self.reader, self.name = reader, name
         self.acked = self.sent = acked
-        self.acked_ms = 0  # when the hub said so
+        self.word = 0  # the number of the hub's newest word about it
 
     @property
     def journal_id(self) -> str:
@@ -62,9 +59,8 @@ class Upstream:
     """Owned by the agent's main thread. `ahead` holds the id of a journal of which the hub has more than there is:
     this terminal was set back to an earlier state, and the journal must not go on under that id."""
 
-    def __init__(self, terminal_id: str, hub_key: bytes, path: Path, watch: JournalWatch, writer: CacheWriter,
-                 clock: Clock) -> None:
-        self._terminal_id, self._hub_key, self._path = terminal_id, hub_key, path
+    def __init__(self, terminal_id: str, path: Path, watch: JournalWatch, writer: CacheWriter, clock: Clock) -> None:
+        self._terminal_id, self._path = terminal_id, path
         self._watch, self._writer, self._clock = watch, writer, clock
         self._current: _Source | None = None
         self._aside: list[_Source] = []
@@ -111,10 +107,10 @@ class Upstream:
                 source.acked, source.sent = message.seq, max(source.sent, message.seq)
                 self._to_store[message.journal_id] = message.seq
                 self._moved_at = self._clock.mono()
-            elif message.seq < source.acked and message.issued_ms > source.acked_ms:
+            elif message.seq < source.acked and message.number > source.word:
                 # The hub was set back to before it had stored this: it gets again what is still here.
                 source.acked = source.sent = max(message.seq, source.reader.anchor)
-            source.acked_ms = max(source.acked_ms, message.issued_ms)
+            source.word = max(source.word, message.number)
 
     def _fork(self, source: _Source) -> None:
         self._writer.set_acked(source.journal_id + BRANCH, 0)
@@ -197,11 +193,8 @@ class Upstream:
             yield self._page(source, entries)
 
     def _page(self, source: _Source, entries: list[Entry]) -> JournalPage:
-        first, last = entries[0].seq - 1, entries[-1].seq
-        body = encode_body(JournalBody(tuple(map(_row, entries))))
-        bound_to = place("journal", self._terminal_id, source.name, first, last)
-        return JournalPage(terminal_id=self._terminal_id, journal_id=source.name, from_seq=first, to_seq=last,
-                           sealed=seal_to(self._hub_key, body, bound_to), anchor=source.reader.anchor)
+        return JournalPage(terminal_id=self._terminal_id, journal_id=source.name, from_seq=entries[0].seq - 1,
+                           to_seq=entries[-1].seq, rows=tuple(map(_row, entries)), anchor=source.reader.anchor)
 
     def _unreadable(self, source: _Source, error: StoreError) -> None:
         log.error("journal %s cannot be read further: %s", source.journal_id, error)

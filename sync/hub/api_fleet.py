@@ -16,6 +16,8 @@ from sync.hub.api_models import (
     CodeGiven,
     CommandAsked,
     CommandGiven,
+    ConfigAsked,
+    ConfigGiven,
     DeletionGiven,
     EventGiven,
     EventsGiven,
@@ -28,7 +30,8 @@ from sync.hub.api_models import (
     TokenGiven,
     TokenMade,
 )
-from sync.hub.errors import FieldRefused, InTheWay
+from sync.hub.claims import Claims
+from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.orders import Wanted
 
 routes = APIRouter()
@@ -68,18 +71,22 @@ def set_groups(hub: TheHub, terminal_id: str, asked: GroupsAsked) -> TerminalGiv
 def make_code(request: Request, hub: TheHub, terminal_id: str) -> CodeGiven:
     """A new one-time code; older ones are void."""
     hub.fleet.get(terminal_id)
-    claims = request.app.state.claims
-    if claims is None:
-        raise InTheWay("this hub runs without a broker's side; use `fleethub terminal code`")
-    return CodeGiven(terminal_id=terminal_id, code=claims.issue(terminal_id))
+    return CodeGiven(terminal_id=terminal_id, code=_claims(request).issue(terminal_id))
+
+
+@routes.post("/terminals/{terminal_id}/revocation", dependencies=ADMIN, tags=["terminals"])
+def revoke(request: Request, hub: TheHub, terminal_id: str) -> TerminalGiven:
+    """It was lost or stolen: its certificates, codes and right to renew end, and its groups' keys are replaced."""
+    hub.fleet.get(terminal_id)
+    _claims(request).revoke(terminal_id)
+    return TerminalGiven.of(hub.fleet.get(terminal_id))
 
 
 @routes.get("/terminals/{terminal_id}/open-deletions", dependencies=READ, tags=["terminals"])
 def list_open_deletions(hub: TheHub, terminal_id: str) -> list[DeletionGiven]:
-    """Deletions whose receipt the terminal still owes."""
+    """Deletions whose receipt the terminal still owes, and groups that it has left and may still hold."""
     hub.fleet.get(terminal_id)
-    return [DeletionGiven(stream=stream, kind=kind, key=key, seq=seq, since=since)
-            for stream, kind, key, seq, since in hub.fleet.open_deletions(terminal_id)]
+    return [DeletionGiven(**one._asdict()) for one in hub.fleet.open_deletions(terminal_id)]
 
 
 @routes.get("/terminals/{terminal_id}/state", dependencies=READ, tags=["commands"])
@@ -92,6 +99,22 @@ def get_state(hub: TheHub, terminal_id: str) -> StateGiven:
 def set_state(hub: TheHub, terminal_id: str, asked: StateAsked) -> StateGiven:
     """Lockdown, free or normal; holds until told otherwise, or until `until`, over restarts."""
     return _state(hub.orders.want(terminal_id, asked.mode, asked.until))
+
+
+@routes.get("/terminals/{terminal_id}/config", dependencies=ADMIN, tags=["commands"])
+def get_config(hub: TheHub, terminal_id: str) -> ConfigGiven:
+    """What the terminal is to apply; it may hold a camera's password."""
+    found = hub.configurations.get(terminal_id)
+    if found is None:
+        raise NotThere(f"terminal {terminal_id} was given no configuration")
+    return ConfigGiven(terminal_id=terminal_id, version=found.version, text=found.text)
+
+
+@routes.put("/terminals/{terminal_id}/config", dependencies=ADMIN, tags=["commands"])
+def set_config(hub: TheHub, terminal_id: str, asked: ConfigAsked) -> ConfigGiven:
+    """Have it apply this text; the terminal's entry says which version is wanted and which is applied."""
+    version = hub.configurations.put(terminal_id, asked.text)
+    return ConfigGiven(terminal_id=terminal_id, version=version, text=asked.text)
 
 
 @routes.post("/terminals/{terminal_id}/commands", dependencies=WRITE, status_code=201, tags=["commands"])
@@ -130,6 +153,13 @@ def add_token(hub: TheHub, asked: TokenAsked) -> TokenMade:
 @routes.delete("/tokens/{token_id}", dependencies=ADMIN, status_code=204, tags=["tokens"])
 def revoke_token(hub: TheHub, token_id: str) -> None:
     hub.tokens.revoke(token_id)
+
+
+def _claims(request: Request) -> Claims:
+    claims: Claims | None = request.app.state.claims
+    if claims is None:
+        raise InTheWay("this hub runs without a broker's side; use `fleethub terminal`")
+    return claims
 
 
 def _state(wanted: Wanted) -> StateGiven:

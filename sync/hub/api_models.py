@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from device.store.records import Consent, PersonClass
+from sync.hub.directory import Known
 from sync.hub.enrol import Enrolled
 from sync.hub.events import Event
 from sync.hub.fleet import Terminal
 from sync.hub.orders import Command, Mode, Verb
-from sync.hub.people import Known, Newcomer
+from sync.hub.people import Newcomer
 from sync.hub.tokens import Token
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
@@ -92,6 +93,12 @@ class TerminalAsked(Asked):
 class StateAsked(Asked):
     mode: Mode
     until: AwareDatetime | None = None
+
+
+class ConfigAsked(Asked):
+    """The text of a terminal.toml, or of those of its tables that are to change."""
+
+    text: Annotated[str, Field(max_length=64_000)]
 
 
 class CommandAsked(Asked):
@@ -192,6 +199,8 @@ class TerminalGiven(BaseModel):
     desired_version: int | None
     model_ids: list[str]
     open_deletions: int
+    config_wanted: int
+    config_applied: int
     health: dict[str, Any]
 
     @classmethod
@@ -201,12 +210,13 @@ class TerminalGiven(BaseModel):
             state=one.state, why=one.why, is_online=one.is_online, reported=one.reported, boot_id=one.boot_id,
             journal_seq=one.journal_seq, acked=one.acked, desired_version=one.desired_version,
             model_ids=list(one.model_ids), open_deletions=one.open_deletions, health=dict(one.health),
+            config_wanted=one.config.wanted, config_applied=one.config.reported,
             standings=[StandingGiven(stream=s.stream, state=s.state, seq=s.seq, head_seq=s.head_seq, why=s.why)
                        for s in one.standings])
 
 
 class DeletionGiven(BaseModel):
-    """A deletion whose receipt a terminal still owes."""
+    """A deletion whose receipt a terminal still owes; of the kind "group", all of a group that it has left."""
 
     stream: str
     kind: str
@@ -221,6 +231,14 @@ class StateGiven(BaseModel):
     mode: Mode
     until: AwareDatetime | None
     config_version: int
+
+
+class ConfigGiven(BaseModel):
+    """version: what the terminal will report once it has applied it (`config_applied`)."""
+
+    terminal_id: str
+    version: int
+    text: str
 
 
 class CommandGiven(BaseModel):

@@ -103,14 +103,20 @@ def mosquitto_config(files: Files, port: int, address: str | None = None, user: 
     return "\n".join(lines) + "\n"
 
 
-def mosquitto_acl(sites: Iterable[str], fleet: Iterable[Served]) -> str:
-    """The access list for Mosquitto; what is not named is denied."""
+def mosquitto_acl(sites: Iterable[str], fleet: Iterable[Served], shut_out: Iterable[str] = ()) -> str:
+    """The access list for Mosquitto; what is not named is denied.
+
+    shut_out  who is ours no longer: even a connection that was there before is good for nothing
+    """
     sites = sorted(sites)
     lines = ["# Written by fleethub; changes here are lost.", f"user {HUB}"]
     lines += [f"topic {_verb(topic, Writer.HUB)} {topic.everywhere(site)}" for site in sites for topic in TOPICS]
     for terminal in _in_order(fleet):
-        lines += ["", f"user {terminal.terminal_id}"]
-        lines += [f"topic read {name}" for name in _group_topics(terminal)]
+        if terminal.groups:
+            lines += ["", f"user {terminal.terminal_id}"]
+            lines += [f"topic read {name}" for name in _group_topics(terminal)]
+    for terminal_id in sorted(shut_out):
+        lines += ["", f"user {checked(terminal_id)}", "topic deny #"]
     lines += ["", "# every terminal, by its own name"]
     lines += [f"pattern {_verb(topic, Writer.TERMINAL)} {_own(site, topic, '%u')}"
               for site in sites for topic in _of_terminals()]
@@ -151,17 +157,21 @@ authorization {{
 
 
 def emqx_acl(sites: Iterable[str], fleet: Iterable[Served]) -> str:
-    """acl.conf for EMQX 5; what is not named is denied."""
+    """acl.conf for EMQX 5; what is not named is denied.
+
+    Every terminal has its own lines: EMQX reads no revocation list from a file, so a certificate that was revoked
+    still connects, and must find nothing that it may do.
+    """
     sites = sorted(sites)
     lines = ["%% Written by fleethub; changes here are lost."]
     for topic in TOPICS:
         action = "publish" if topic.writer is Writer.HUB else "subscribe"
         lines += [_rule(f'{{username, "{HUB}"}}', action, topic.everywhere(site)) for site in sites]
     for terminal in _in_order(fleet):
-        lines.append(_rule(f'{{username, "{terminal.terminal_id}"}}', "subscribe", *_group_topics(terminal)))
-    for topic in _of_terminals():
-        action = "publish" if topic.writer is Writer.TERMINAL else "subscribe"
-        lines += [_rule("all", action, _own(site, topic, "${username}")) for site in sites]
+        who, own = f'{{username, "{terminal.terminal_id}"}}', terminal.terminal_id
+        said = [topic.of(terminal.site, own) for topic in _of_terminals() if topic.writer is Writer.TERMINAL]
+        heard = [topic.of(terminal.site, own) for topic in _of_terminals() if topic.writer is Writer.HUB]
+        lines += [_rule(who, "publish", *said), _rule(who, "subscribe", *heard, *_group_topics(terminal))]
     return "\n".join([*lines, "{deny, all}."]) + "\n"
 
 
@@ -171,10 +181,10 @@ def _rule(who: str, action: str, *filters: str) -> str:
 
 
 def _in_order(fleet: Iterable[Served]) -> list[Served]:
-    """Those who serve a group; ValueError for an id that could widen a topic."""
+    """ValueError for an id that could widen a topic."""
     for terminal in (found := sorted(fleet, key=lambda served: served.terminal_id)):
         checked(terminal.terminal_id)
-    return [terminal for terminal in found if terminal.groups]
+    return found
 
 
 def _group_topics(terminal: Served) -> list[str]:

@@ -6,7 +6,8 @@ Called by `serve` for the broker that it looks after, and by `fleethub broker-co
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import pwd
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from device.clock import Clock
@@ -48,32 +49,45 @@ class BrokerFiles:
         self.files = files
         self._names, self._authority, self._claims = list(names), authority, claims
         self._roster, self._clock = roster, clock
+        self._revoked: frozenset[int] | None = None
 
     def write(self) -> bool:
         """Bring every file up to date; whether one changed, so that the broker must be told."""
         fleet = [Served(one.terminal_id, one.site, one.groups) for one in self._roster.all()]
         has_changed = write_if_new(self.files.ca, self._authority.certificate_pem())
         has_changed |= self._renew_server()
-        has_changed |= write_if_new(self.files.acl, mosquitto_acl(self._roster.sites(), fleet).encode())
-        return has_changed
+        acl = mosquitto_acl(self._roster.sites(), fleet, self._claims.shut_out())
+        has_changed |= write_if_new(self.files.acl, acl.encode())
+        return self.write_revoked() or has_changed
 
-    def write_revoked(self) -> None:
-        """Write the list of revoked certificates; it bears a date, so it is always new."""
+    def write_revoked(self) -> bool:
+        """Write the list of revoked certificates where it names others than before; whether it was written. Whoever
+        revokes one, here or in another process, is so noticed."""
+        revoked = self._claims.revoked()
+        if revoked == self._revoked and self.files.revoked.exists():
+            return False
         replace(self.files.revoked, self._claims.revocations())
+        self._revoked = revoked
+        return True
 
     def write_for_site(self, kind: str, port: int) -> list[Path]:
-        """Everything that a site's own Mosquitto or EMQX needs; the paths written."""
+        """Everything that a site's own Mosquitto or EMQX needs; the paths written. Where root writes it, it becomes
+        the broker's account's."""
         self.write()
-        self.write_revoked()
+        written = [self.files.acl, self.files.ca, self.files.certificate, self.files.key]
         if kind == "emqx":
             fleet = [Served(one.terminal_id, one.site, one.groups) for one in self._roster.all()]
             config = self.files.folder / "emqx.conf"
             replace(config, emqx_config(self.files, port).encode())
             replace(self.files.acl, emqx_acl(self._roster.sites(), fleet).encode())
+            # It could not be used, and would only seem to be.
+            self.files.revoked.unlink(missing_ok=True)
         else:
             config = self.files.config
             replace(config, mosquitto_config(self.files, port).encode())
-        return [config, self.files.acl, self.files.ca, self.files.certificate, self.files.key, self.files.revoked]
+            written += [self.files.revoked, made(self.files.state)]
+        hand_over([self.files.folder, config, *written], kind)
+        return [config, *written]
 
     def _renew_server(self) -> bool:
         names = self.files.folder / "names"
@@ -86,6 +100,28 @@ class BrokerFiles:
         replace(self.files.certificate, issued.certificate)
         replace(names, wanted.encode())
         return True
+
+
+def hand_over(paths: Iterable[Path], account: str) -> None:
+    """A broker that root starts reads its files as an account of its own: they become that account's. Nothing to do
+    for who is not root, or where there is no such account."""
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = pwd.getpwnam(account)
+    except KeyError:
+        return
+    for path in paths:
+        os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+
+
+def made(folder: Path) -> Path:
+    """The folder, made where it is missing; StoreError where it cannot be."""
+    try:
+        folder.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}; check that its folder may be written") from None
+    return folder
 
 
 def write_if_new(path: Path, data: bytes) -> bool:

@@ -35,6 +35,7 @@ INBOX = 2000
 RECEIVE_AT_ONCE = 200
 OUTSTANDING = 60  # messages handed to paho and not acknowledged by the broker: about 15 MB of snapshot
 SILENCE_S = 20.0
+EVICTION_S = 5.0
 
 
 class Link(Protocol):
@@ -167,6 +168,23 @@ class Carrier:
         # A number of an earlier connection may name another message by now.
         if client and arrived.mid and arrived.connection == self._connection and self._is_up:
             client.ack(arrived.mid, 1)
+
+    def evict(self, client_id: str) -> None:
+        """Have the broker end a client's connection and forget its session: whoever connects under its id takes its
+        place. Waits 5 s at most."""
+        there = threading.Event()
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
+        client.tls_set_context(_context(self._address))
+        client.on_connect = lambda *_: there.set()
+        try:
+            client.connect(self._address.host, self._address.port, KEEPALIVE_S, clean_start=True)
+            client.loop_start()
+            there.wait(EVICTION_S)
+        except OSError as error:
+            log.error("%s could not be evicted from the broker: %s", client_id, error)
+            return
+        client.disconnect()
+        client.loop_stop()
 
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=mqtt.MQTTv5, manual_ack=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from enum import Enum
 
 from device.clock import Clock
@@ -18,9 +18,11 @@ from device.errors import StoreError
 from device.threads import Worker
 from sync.hub.carrier import Link
 from sync.hub.editions import Edition, Editions
+from sync.hub.heads import Heads, Run
 from sync.hub.roster import Terminal
 from sync.wire import topics
 from sync.wire.codec import encode
+from sync.wire.messages import Page
 from sync.wire.sign import Signer
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Job:
     from_seq  where a delta begins
     at_least  where the terminal stands in this epoch: no older snapshot is any use to it
     buckets   of a repair
+    run       to which it is told where what was sent leads
     """
 
     terminal: Terminal
@@ -58,6 +61,7 @@ class Job:
     from_seq: int = 0
     at_least: int = 0
     buckets: tuple[int, ...] = ()
+    run: Run = field(default_factory=Run)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,6 +84,7 @@ class CatchUp:
     def __init__(self, editions: Editions, signer: Signer, clock: Clock, link: Link) -> None:
         self.counts: Counter[str] = Counter()
         self._editions, self._signer, self._clock, self._link = editions, signer, clock, link
+        self._heads = Heads(editions.keys, signer, clock, link)
         # A queue would hold a job per report; here the newest of each terminal and stream replaces the older.
         self._changed = threading.Condition()
         self._jobs: dict[tuple[str, str], Job] = {}
@@ -140,12 +145,21 @@ class CatchUp:
         job = self._next()
         if job is None:
             return False
-        edition = self._make(job)
+        outgoing = _Outgoing(self, job)
+        try:
+            edition = self._make(job, outgoing)
+        except BaseException:
+            # A full disk, or a key destroyed in just that moment: it is asked for again, and made anew.
+            with self._changed:
+                self._sent.pop(job.key, None)
+            raise
         with self._changed:
             time_s = ANSWER_S + ANSWER_S_PER_MB * edition.size / 1e6
-            self._sent[job.key] = _Sent(job.way, edition.head.epoch, edition.head.seq,
-                                        self._clock.mono() + 10 * time_s)
-        is_sent = self._send(job, edition)
+            if job.key in self._sent:
+                self._sent[job.key] = _Sent(job.way, edition.head.epoch, edition.head.seq,
+                                            self._clock.mono() + 10 * time_s)
+        # A terminal takes over only what it is told that it was sent, lest somebody play an old snapshot to it.
+        is_sent = outgoing.finish() and self._heads.to_terminal(edition.head, job.terminal, job.run)
         with self._changed:
             if not is_sent:
                 self._sent.pop(job.key, None)
@@ -167,28 +181,38 @@ class CatchUp:
                     return self._jobs.pop(key)
         return None
 
-    def _make(self, job: Job) -> Edition:
+    def is_wanted(self, job: Job) -> bool:
+        """Whether it has not been withdrawn meanwhile."""
+        return job.key in self._sent
+
+    def wait_for_room(self) -> bool:
+        """Wait until the broker takes more; false where the link is down or this is being stopped."""
+        while not self._link.wait_for_room(1.0):
+            if not self._link.is_up or (self._worker is not None and self._worker.stopping.is_set()):
+                return False
+        return True
+
+    def has_room(self) -> bool:
+        return self._link.wait_for_room(0.0)
+
+    def publish(self, job: Job, page: Page) -> bool:
+        topic = topics.PAGES.of(job.terminal.site, job.terminal.terminal_id)
+        return self._link.publish(topic, encode(page, topic, self._signer))
+
+    def _make(self, job: Job, outgoing: _Outgoing) -> Edition:
         editions, edition = self._editions, None
         reader = editions.reader(job.terminal, job.stream)
         if job.way is Way.NOTHING:
-            return editions.nothing(job.terminal, job.stream, job.to_seq)
-        if job.way is Way.DELTA:
+            edition = editions.nothing(job.terminal, job.stream, job.to_seq)
+        elif job.way is Way.DELTA:
             edition = editions.delta(reader, job.stream, job.from_seq)
         elif job.way is Way.REPAIR:
             edition = editions.repair(reader, job.stream, job.buckets)
-        return edition or editions.snapshot(reader, job.stream, job.at_least)
-
-    def _send(self, job: Job, edition: Edition) -> bool:
-        topic = topics.PAGES.of(job.terminal.site, job.terminal.terminal_id)
+        if edition is None:
+            return editions.snapshot(reader, job.stream, job.at_least, outgoing.take)
         for page in edition.pages:
-            if job.key not in self._sent:
-                return False  # withdrawn
-            while not self._link.wait_for_room(1.0):
-                if not self._link.is_up or (self._worker is not None and self._worker.stopping.is_set()):
-                    return False
-            if not self._link.publish(topic, encode(page, topic, self._signer)):
-                return False
-        return True
+            outgoing.take(page)
+        return edition
 
     def _work(self, worker: Worker) -> None:
         while not worker.stopping.is_set():
@@ -204,3 +228,32 @@ class CatchUp:
                 log.exception("a terminal could not be served")
             with self._changed:
                 self._changed.wait(0.5)
+
+
+class _Outgoing:
+    """The pages of one job on their way: sent as they are made, as long as the broker takes them at once, since the
+    making holds the database's view; the rest at the end."""
+
+    def __init__(self, catchup: CatchUp, job: Job) -> None:
+        self._catchup, self._job = catchup, job
+        self._waiting: deque[Page] = deque()
+        self._is_lost = False
+
+    def take(self, page: Page) -> None:
+        """One more."""
+        self._waiting.append(page)
+        while self._waiting and not self._is_lost and self._catchup.has_room():
+            self._send()
+
+    def finish(self) -> bool:
+        """Send what is left; false where the link was lost on the way, or the job withdrawn."""
+        while self._waiting and not self._is_lost:
+            if self._catchup.is_wanted(self._job) and self._catchup.wait_for_room():
+                self._send()
+            else:
+                self._is_lost = True
+        return not self._is_lost
+
+    def _send(self) -> None:
+        is_sent = self._catchup.is_wanted(self._job) and self._catchup.publish(self._job, self._waiting.popleft())
+        self._is_lost = not is_sent

@@ -1,7 +1,8 @@
 """How a terminal becomes ours: one-time codes, certificates against them, renewal, revocation.
 
 A code is 100 random bits, shown once, kept as a hash, good once and for a limited time. Claiming a terminal again
-(a new card, a new board) revokes what it was given before. Called by the API, the CLI and `serve`.
+(a new card, a new board, one that was stolen) ends its former identity: what it was given before is revoked, and its
+groups get new keys. Called by the API, the CLI and `serve`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.errors import TerminalError
 from device.store.trust import Verifier, key_id_of, open_envelope
-from sync.hub.ca import Authority, end_of, serial_of
-from sync.hub.ledger import milliseconds, moment
-from sync.hub.schema import certificates, claims, terminals
+from sync.hub.ca import Authority
+from sync.hub.identities import Identities
+from sync.hub.schema import claims, departures, terminals
 from sync.hub.storage import Storage, Tx
+from sync.hub.times import milliseconds
 from sync.wire.claim import Claim, Claimed, Renewed, open_renewal, read
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class Claims:
                  on_change: Callable[[], None] = lambda: None) -> None:
         self._storage, self._authority, self._contact = storage, authority, contact
         self._clock, self._on_change = clock, on_change
+        self._identities = Identities(storage, clock)
 
     def issue(self, terminal_id: str, life: timedelta = LIFE) -> str:
         """A new code for a terminal that is in the fleet, e.g. `8K2M4-Q1TZ9-0RW3X-7HCVN`; older ones are void."""
@@ -79,7 +82,8 @@ class Claims:
         with self._storage.write() as tx:
             terminal_id = self._take(tx, asked.code, now)
             row = self._terminal(tx, terminal_id)
-            self._revoke(tx, terminal_id, now)
+            if row.claimed is not None:
+                self._end_former(tx, terminal_id)
             certificate = self._sign(tx, asked.csr.encode(), terminal_id)
             tx.run(sa.update(terminals).where(terminals.c.terminal_id == terminal_id).values(
                 sign_public=bytes.fromhex(asked.signing_public), seal_public=bytes.fromhex(asked.sealing_public),
@@ -105,23 +109,25 @@ class Claims:
         return Renewed(certificate.decode(), self._authority.certificate_pem().decode())
 
     def revoke(self, terminal_id: str) -> None:
-        """Shut a terminal out: its certificates, its codes and its right to renew. ClaimRefused where unknown."""
-        now = self._clock.now()
+        """Shut a terminal out: its certificates, its codes, its right to renew and its groups' keys. ClaimRefused
+        where unknown."""
         with self._storage.write() as tx:
             self._terminal(tx, terminal_id)
-            self._revoke(tx, terminal_id, now)
-            tx.run(sa.delete(claims).where(claims.c.terminal_id == terminal_id, claims.c.used.is_(None)))
-            this = sa.update(terminals).where(terminals.c.terminal_id == terminal_id)
-            tx.run(this.values(revoked=milliseconds(now)))
+            self._identities.revoke(tx, terminal_id)
             tx.after_commit(self._on_change)
         log.info("terminal %s was revoked", terminal_id)
 
     def revocations(self) -> bytes:
         """PEM list of the certificates that are revoked and would hold otherwise."""
-        with self._storage.read() as tx:
-            rows = tx.all(sa.select(certificates).where(certificates.c.revoked.is_not(None),
-                                                        certificates.c.until > milliseconds(self._clock.now())))
-        return self._authority.revocations((int(row.serial, 16), moment(row.revoked)) for row in rows)
+        return self._authority.revocations(self._identities.revoked())
+
+    def revoked(self) -> frozenset[int]:
+        """The serials on that list."""
+        return frozenset(serial for serial, _ in self._identities.revoked())
+
+    def shut_out(self) -> list[str]:
+        """Terminals that may hold a certificate and are ours no longer."""
+        return self._identities.shut_out()
 
     def _take(self, tx: Tx, code: str, now: datetime) -> str:
         """The terminal that a code is for; the code is used up by it, once, whoever else tries meanwhile."""
@@ -147,16 +153,17 @@ class Claims:
 
     def _sign(self, tx: Tx, csr: bytes, terminal_id: str) -> bytes:
         certificate = self._authority.sign_terminal(csr, terminal_id)
-        serial, until = f"{serial_of(certificate):x}", milliseconds(end_of(certificate))
-        tx.run(sa.insert(certificates).values(serial=serial, terminal_id=terminal_id, until=until,
-                                              issued=milliseconds(self._clock.now())))
-        tx.run(sa.update(terminals).where(terminals.c.terminal_id == terminal_id).values(
-            certificate_serial=serial, certificate_until=until))
+        self._identities.certified(tx, terminal_id, certificate)
         return certificate
 
-    def _revoke(self, tx: Tx, terminal_id: str, now: datetime) -> None:
-        tx.run(sa.update(certificates).where(certificates.c.terminal_id == terminal_id,
-                                             certificates.c.revoked.is_(None)).values(revoked=milliseconds(now)))
+    def _end_former(self, tx: Tx, terminal_id: str) -> None:
+        """What signed as this terminal until now does so no longer, nor will any backup believe it again; what it
+        owes can never be confirmed."""
+        self._identities.end(tx, terminal_id)
+        tx.ended("revoked", terminal_id)
+        tx.run(sa.delete(departures).where(departures.c.terminal_id == terminal_id))
+        log.warning("terminal %s is claimed anew: its former board is shut out, and what that holds is out of reach",
+                    terminal_id)
 
 
 def _hash(code: str) -> bytes:

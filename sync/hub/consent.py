@@ -7,6 +7,7 @@ way in (API, CLI, import) through `enrol`, and by the hub's housekeeping, which 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,32 +19,47 @@ from device.errors import EnrolmentRefused
 from device.store import body
 from device.store.records import Consent
 from sync.hub.errors import FieldRefused
-from sync.hub.ledger import milliseconds, moment
 from sync.hub.schema import consents
 from sync.hub.storage import Storage, Tx
+from sync.hub.times import checked, milliseconds, moment
 from sync.hub.vault import Vault
 
-TEXT_VERSION = "fleet-1"
-KINDS = ("face picture (used once, not kept)", "face template", "name", "access events")
+KEPT, NOT_KEPT = "face picture (kept, sealed)", "face picture (used once, not kept)"
 PURPOSES = ("opening the doors of the groups that I belong to", "the record of who passed")
 MEANS = ("paper", "screen", "verbal", "import")
+LONGEST_ID = 64
 _LONGEST, _MOST = 200, 20
 
-TEXT = {
-    "en": (
-        "I agree that a template is computed from my face picture; that the template and my name are kept sealed by "
-        "the operator's server and sent, encrypted, to the terminals of the doors that I may use; that faces at "
-        "these doors are compared with it; that the door opens or stays shut by the result; and that it is recorded "
-        "when I was let in or refused. The picture itself is not kept. I can withdraw at any time: my template and "
-        "name are then deleted for good, on the server and on every terminal. I know that there is another way in "
-        "than my face."
-    ),
-    "zh": (
-        "我同意由我的人脸照片计算特征值；特征值与姓名加密保存在运营方的服务器上，并以加密方式传输至我可通行之门的终端；"
-        "在这些门比对人脸，并按比对结果开门或不开门；记录我的通行或被拒时间。照片本身不保存。"
-        "我可随时撤回同意，届时服务器与所有终端上的特征值与姓名将被彻底删除。我已知晓除人脸外还有其他通行方式。"
-    ),
-}
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a person is told and agrees to; text by language."""
+
+    text_version: str
+    kinds: tuple[str, ...]
+    purposes: tuple[str, ...]
+    text: Mapping[str, str]
+
+
+def _agreement(text_version: str, picture: str, en: str, zh: str) -> Agreement:
+    return Agreement(text_version, (picture, "face template", "name", "access events"), PURPOSES, {
+        "en": ("I agree that a template is computed from my face picture; that the template and my name are kept "
+               "sealed by the operator's server and sent, encrypted, to the terminals of the doors that I may use; "
+               "that faces at these doors are compared with it; that the door opens or stays shut by the result; and "
+               f"that it is recorded when I was let in or refused. {en} I can withdraw at any time: my template and "
+               "name are then deleted for good, on the server and on every terminal. I know that there is another "
+               "way in than my face."),
+        "zh": ("我同意由我的人脸照片计算特征值；特征值与姓名加密保存在运营方的服务器上，"
+               "并以加密方式传输至我可通行之门的终端；"
+               f"在这些门比对人脸，并按比对结果开门或不开门；记录我的通行或被拒时间。{zh}"
+               "我可随时撤回同意，届时服务器与所有终端上的特征值与姓名将被彻底删除。我已知晓除人脸外还有其他通行方式。"),
+    })
+
+
+PLAIN = _agreement("fleet-1", NOT_KEPT, "The picture itself is not kept.", "照片本身不保存。")
+WITH_PICTURES = _agreement(
+    "fleet-1-pictures", KEPT, "The picture is kept sealed by the operator's server and deleted with the template; it "
+    "is sent to no terminal.", "照片加密保存在运营方的服务器上，随特征值一并删除，不发送至任何终端。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +72,11 @@ class State:
     withdrawn: datetime | None
 
 
-def of_text(clock: Clock, means: str, given: datetime | None = None, valid_until: datetime | None = None) -> Consent:
-    """A new record of consent to the hub's own text."""
-    return Consent(secrets.token_hex(16), TEXT_VERSION, KINDS, PURPOSES, given or clock.now(), means, valid_until)
+def of_text(clock: Clock, means: str, given: datetime | None = None, valid_until: datetime | None = None,
+            agreement: Agreement = PLAIN) -> Consent:
+    """A new record of consent to one of the hub's own texts."""
+    return Consent(secrets.token_hex(16), agreement.text_version, agreement.kinds, agreement.purposes,
+                   given or clock.now(), means, valid_until)
 
 
 def check(consent: Consent | None, now: datetime) -> Consent:
@@ -68,11 +86,18 @@ def check(consent: Consent | None, now: datetime) -> Consent:
     for field, value in (("consent_id", consent.consent_id), ("text_version", consent.text_version),
                          ("means", consent.means)):
         _check_word(field, value)
+    if len(consent.consent_id) > LONGEST_ID:
+        raise FieldRefused("consent.consent_id", f"at most {LONGEST_ID} characters")
+    if consent.means not in MEANS:
+        raise FieldRefused("consent.means", f"how it was given: one of {', '.join(MEANS)}")
     for field, words in (("kinds", consent.kinds), ("purposes", consent.purposes)):
         if not 1 <= len(words) <= _MOST:
             raise FieldRefused(f"consent.{field}", f"name 1 to {_MOST}: the person must have been told")
         for word in words:
             _check_word(field, word)
+    for field, at in (("given_at", consent.given_at), ("valid_until", consent.valid_until)):
+        if at is not None:
+            checked(f"consent.{field}", at)
     if consent.given_at > now:
         raise FieldRefused("consent.given_at", "lies in the future")
     if consent.valid_until is not None and consent.valid_until <= now:
@@ -113,11 +138,11 @@ class Consents:
             .order_by(consents.c.given.desc(), consents.c.consent_id).limit(1))
         return None if row is None else self._opened(row)
 
-    def withdraw(self, person_id: str, tx: Tx) -> int:
-        """Mark all of a person's consents withdrawn; how many there were. The faces go with `people`."""
-        now = milliseconds(self._clock.now())
+    def withdraw(self, person_id: str, at: datetime, tx: Tx) -> int:
+        """Mark all of a person's consents withdrawn at that time; how many there were. The faces go with `people`."""
         return int(tx.run(sa.update(consents).where(
-            consents.c.person_id == person_id, consents.c.withdrawn.is_(None)).values(withdrawn=now)).rowcount)
+            consents.c.person_id == person_id, consents.c.withdrawn.is_(None))
+            .values(withdrawn=milliseconds(at))).rowcount)
 
     def states(self, person_id: str) -> list[State]:
         """Every consent of a person, the newest first."""

@@ -1,4 +1,5 @@
-"""What the hub sends and when: changes once they are committed, heads every minute, to each terminal what it lacks.
+"""What the hub sends and when: changes once they are committed, heads every minute, to each terminal what it lacks,
+keys of its groups and the hub's own among it.
 
 A terminal states where it stands (`Report`); whoever lags is served by `catchup`, never twice at a time. All that is
 kept here is in memory and comes back with the terminals' retained reports. Owned by the one thread that ingests.
@@ -8,22 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from device.clock import Clock
-from device.store.trust import place
 from sync.hub.carrier import Link
 from sync.hub.catchup import CatchUp, Job, Way
-from sync.hub.editions import EMPTY, Editions, Reader
+from sync.hub.editions import OWN, Editions, Reader
+from sync.hub.heads import Heads, Run
 from sync.hub.keys import Keys
-from sync.hub.ledger import Head, Ledger, group_stream, milliseconds
+from sync.hub.ledger import Head, Ledger, group_stream, terminal_stream
 from sync.hub.roster import Roster, Terminal
 from sync.wire import topics
-from sync.wire.codec import encode
-from sync.wire.digest import differing_ranges
-from sync.wire.messages import AnyMessage, Cursor, GroupKey, Online, RangeHashes, RepairRequest, Report
-from sync.wire.messages import Head as HeadMessage
-from sync.wire.seal import seal_to
+from sync.wire.announce import hand_to
+from sync.wire.codec import encode, encode_to
+from sync.wire.digest import EMPTY, differing_ranges
+from sync.wire.messages import Cursor, GroupKey, Online, RangeHashes, RepairRequest, Report, ToTerminal
 from sync.wire.sign import Signer
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Standing:
     cursors: dict[str, Cursor] = field(default_factory=dict)
     key_ids: frozenset[str] = frozenset()
     keys_sent: dict[str, float] = field(default_factory=dict)
+    run: Run = field(default_factory=Run)
+    head_run: Run | None = None  # to which the head of its own stream was last told
     is_reported: bool = False
     session: str = ""
     is_away: bool = False
@@ -53,7 +56,9 @@ class Distributor:
     def __init__(self, ledger: Ledger, keys: Keys, roster: Roster, signer: Signer, clock: Clock, link: Link,
                  catchup: CatchUp, editions: Editions) -> None:
         self.counts: Counter[str] = Counter()
-        self._ledger, self._keys, self._roster, self._signer = ledger, keys, roster, signer
+        self.keys = keys
+        self._ledger, self._roster, self._signer = ledger, roster, signer
+        self._heads = Heads(keys, signer, clock, link)
         self._clock, self._link, self._catchup, self._editions = clock, link, catchup, editions
         self._standings: dict[str, Standing] = {}
         self._published: dict[str, tuple[str, int]] = {}
@@ -88,6 +93,8 @@ class Distributor:
         standing = self._standings.setdefault(terminal.terminal_id, Standing(terminal))
         if word.is_online:
             standing.session, standing.is_away = word.session, False
+            # What this run of it holds, it says in a moment; a snapshot for the run before would be no use to it.
+            standing.is_reported = standing.is_reported and standing.run.session == word.session
         elif standing.session in ("", word.session):  # not the last will of a link that has been made anew since
             standing.is_away = True
             self._catchup.withdraw(terminal.terminal_id)
@@ -98,7 +105,11 @@ class Distributor:
         standing.terminal = terminal
         standing.cursors = {cursor.stream: cursor for cursor in report.cursors}
         standing.key_ids = frozenset(report.key_ids)
-        standing.is_reported = True
+        standing.run, standing.is_reported = Run(report.boot_id, report.session), True
+        if standing.run != standing.head_run:
+            self._catchup.withdraw(terminal.terminal_id)  # what is under way is for the run before
+            self._say_own_head(standing)
+        self._hand_hub_keys(standing, report.hub_keys)
         for cursor in report.cursors:
             self._catchup.arrived(terminal.terminal_id, cursor.stream, cursor.epoch, cursor.seq)
         self._serve_all(standing)
@@ -132,6 +143,10 @@ class Distributor:
             self._heads_at = now
             for group, site in self._roster.groups().items():
                 self.say_head(group, site)
+            for standing in self._standings.values():
+                if standing.is_reported:
+                    self._say_own_head(standing)
+            self.keys.own.retire_when_all_know()
         epoch, seqs = self._ledger.epoch, self._ledger.streams()
         for standing in self._standings.values():
             if standing.is_reported:
@@ -141,13 +156,15 @@ class Distributor:
         for stream in standing.terminal.streams:
             cursor, seq = standing.cursors.get(stream), seqs.get(stream, 0)
             is_there = cursor is not None and (cursor.epoch, cursor.seq) == (epoch, seq) and cursor.digest != EMPTY
-            if not is_there and (seq or cursor is not None):
+            if not is_there:
                 self._serve(standing, stream)
         for stream in standing.cursors.keys() - set(standing.terminal.streams):
             self._take_away(standing, standing.cursors[stream])
 
     def refresh(self) -> None:
-        """The fleet changed: terminals joined or left groups, or are ours no longer."""
+        """The fleet changed: terminals joined or left groups, or are ours no longer; or the hub's keys did."""
+        if self.keys.own.refresh():
+            self.say_heads_in(0.0)  # what the broker keeps is signed by the key before
         for terminal in (found := self._roster.all()):
             if terminal.terminal_id in self._standings:
                 self._standings[terminal.terminal_id].terminal = terminal
@@ -156,11 +173,14 @@ class Distributor:
 
     def say_head(self, group: str, site: str) -> None:
         """Publish a group's head, retained."""
-        head = self._ledger.head(group_stream(group))
-        topic = topics.GROUP_HEAD.of(site, group)
-        message = HeadMessage(site=site, stream=head.stream, epoch=head.epoch, seq=head.seq, digest=head.digest,
-                              issued_ms=milliseconds(self._clock.now()))
-        self._link.publish(topic, encode(message, topic, self._signer), True)
+        self._heads.to_group(self._ledger.head(group_stream(group)), group, site)
+
+    def _say_own_head(self, standing: Standing) -> None:
+        """Tell a terminal where its own stream stands: by this it knows the time, and that nothing is withheld."""
+        if not standing.is_away:
+            head = self._ledger.head(terminal_stream(standing.terminal.terminal_id))
+            if self._heads.to_terminal(head, standing.terminal, standing.run):
+                standing.head_run = standing.run
 
     # --- one page for a group ----------------------------------------------------------------------------
 
@@ -177,7 +197,7 @@ class Distributor:
             return
         if self._ledger.drops_after(stream, last[1]):
             self._editions.forget_drops(stream)
-        seal = self._keys.of_group(group)
+        seal = self.keys.of_group(group)
         self._hand_out_keys(group, seal.key_id)
         edition = self._editions.delta(Reader(site, group=seal), stream, last[1])
         topic = topics.GROUP_PAGES.of(site, group)
@@ -220,20 +240,22 @@ class Distributor:
         cursor = standing.cursors.get(stream)
         head = self._ledger.head(stream)
         if cursor is None or cursor.epoch != head.epoch:
-            if head.seq or cursor is not None:
-                self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq))
+            # Even where there is nothing yet: a terminal begins a stream with a snapshot, if only of nothing.
+            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, run=standing.run))
         elif cursor.seq > head.seq:
             self._is_ahead(terminal, cursor, head)
         elif cursor.digest == EMPTY != head.digest and cursor.seq:
             # It holds nothing of this stream, and there is something now: a snapshot of where it stands is no news.
-            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, at_least=head.seq))
+            self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, at_least=head.seq,
+                                  run=standing.run))
         elif cursor.seq < head.seq and not self._is_on_its_way(cursor):
             self._catchup.ask(Job(terminal, stream, Way.DELTA, head.epoch, head.seq, from_seq=cursor.seq,
-                                  at_least=cursor.seq))
+                                  at_least=cursor.seq, run=standing.run))
 
     def _take_away(self, standing: Standing, cursor: Cursor) -> None:
         if cursor.digest != EMPTY:
-            self._catchup.ask(Job(standing.terminal, cursor.stream, Way.NOTHING, cursor.epoch, cursor.seq))
+            self._catchup.ask(Job(standing.terminal, cursor.stream, Way.NOTHING, cursor.epoch, cursor.seq,
+                                  run=standing.run))
 
     def _is_ahead(self, terminal: Terminal, cursor: Cursor, head: Head) -> None:
         """It has seen more than the ledger has, so the ledger was set back; rarely, lest a liar keep all busy."""
@@ -254,15 +276,23 @@ class Distributor:
                     self._hand_key(standing, group)
 
     def _hand_key(self, standing: Standing, group: str) -> None:
-        seal, terminal, now = self._keys.of_group(group), standing.terminal, self._clock.mono()
+        seal, terminal, now = self.keys.of_group(group), standing.terminal, self._clock.mono()
         if seal.key_id in standing.key_ids or now - standing.keys_sent.get(seal.key_id, -60.0) < KEY_AGAIN_S:
             return
         standing.keys_sent[seal.key_id] = now
-        bound_to = place("group_key", terminal.terminal_id, group, seal.key_id)
-        sealed = seal_to(terminal.seal_public, seal.key_bytes(), bound_to)
         self._send(terminal, GroupKey(terminal_id=terminal.terminal_id, group=group, key_id=seal.key_id,
-                                      sealed=sealed))
+                                      number=self.keys.numbers.next(), key=seal.key_bytes()))
 
-    def _send(self, terminal: Terminal, message: AnyMessage) -> bool:
+    def _hand_hub_keys(self, standing: Standing, known: Sequence[str]) -> None:
+        """Have a terminal that does not name the hub's present keys follow the announcements of them."""
+        terminal, now = standing.terminal, self._clock.mono()
+        announcements = self.keys.own.announcements(known)
+        if not announcements or now - standing.keys_sent.get(OWN, -60.0) < KEY_AGAIN_S:
+            return
+        topic = topics.KEYS.of(terminal.site, terminal.terminal_id)
+        if self._link.publish(topic, hand_to(terminal.seal_public, announcements, topic)):
+            standing.keys_sent[OWN] = now
+
+    def _send(self, terminal: Terminal, message: ToTerminal) -> bool:
         topic = topics.PAGES.of(terminal.site, terminal.terminal_id)
-        return self._link.publish(topic, encode(message, topic, self._signer))
+        return self._link.publish(topic, encode_to(terminal.seal_public, message, topic, self._signer))

@@ -2,27 +2,30 @@
 
 A snapshot of a group is the same for all its terminals, so it is encoded and sealed once and kept in memory as long
 as a delta leads on from it and nothing in it was dropped since: a removed person is in no page that is still sent.
+Its pages are handed over while the rest is being made, so that the first terminal works on them meanwhile.
 Called by `distributor` and `catchup`; any thread may use it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from device.store.trust import place
+import msgspec
+
 from sync.hub import pages
 from sync.hub.keys import Keys
 from sync.hub.ledger import Delta, Head, Ledger
 from sync.hub.roster import Terminal
-from sync.wire.digest import DigestTree
-from sync.wire.messages import Page
+from sync.wire.codec import encode_body
+from sync.wire.digest import EMPTY
+from sync.wire.messages import Page, PageDetail, detail_place, page_place
 from sync.wire.seal import GroupSeal, seal_to
 
 KEPT_BYTES = 200_000_000
-OWN = "terminal"  # key_id of what is sealed to one terminal
-EMPTY = DigestTree().root()
+OWN = "terminal"  # instead of a key's id, where something is sealed to one terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,17 @@ class Editions:
     """Makes pages from the ledger, and keeps the snapshots of groups."""
 
     def __init__(self, ledger: Ledger, keys: Keys) -> None:
-        self._ledger, self._keys = ledger, keys
+        self._ledger, self.keys = ledger, keys
         # Catch-up and the live side both ask, on their own threads.
         self._guard = threading.Lock()
         self._snapshots: OrderedDict[tuple[str, str], Edition] = OrderedDict()
+        self._drops: Counter[str] = Counter()  # how often something of a stream was dropped
 
     def reader(self, terminal: Terminal, stream: str) -> Reader:
         """Under which key a terminal reads a stream."""
         kind, _, name = stream.partition("/")
         if kind == "group" and name in terminal.groups:
-            return Reader(terminal.site, group=self._keys.of_group(name))
+            return Reader(terminal.site, group=self.keys.of_group(name))
         return Reader(terminal.site, terminal=terminal)
 
     def delta(self, reader: Reader, stream: str, from_seq: int) -> Edition | None:
@@ -82,21 +86,21 @@ class Editions:
         body = pages.delta(found.changes)
         return _one(reader, found, body) if body is not None else None
 
-    def snapshot(self, reader: Reader, stream: str, at_least: int = 0) -> Edition:
+    def snapshot(self, reader: Reader, stream: str, at_least: int = 0,
+                 take: Callable[[Page], None] = lambda page: None) -> Edition:
         """All that lives, at the head or at an earlier seq from which a delta without drops leads on; not earlier
-        than `at_least`, where the terminal stood already."""
+        than `at_least`, where the terminal stood already. Each page goes to `take` as soon as there is one."""
         key = (stream, reader.key_id)
-        if reader.group is None:
-            return self._snapshot(reader, stream)
         with self._guard:
-            kept = self._snapshots.get(key)
-            if kept is None or kept.head.seq < at_least or not self._leads_on(kept):
-                self._forget(stream)
-                kept = self._snapshots[key] = self._snapshot(reader, stream)
-            self._snapshots.move_to_end(key)
-            while len(self._snapshots) > 1 and sum(kept.size for kept in self._snapshots.values()) > KEPT_BYTES:
-                self._snapshots.popitem(last=False)
-            return kept
+            kept, drops = self._snapshots.get(key), self._drops[stream]
+        if reader.group is None or kept is None or kept.head.seq < at_least or not self._leads_on(kept):
+            kept = self._snapshot(reader, stream, take)
+        else:
+            for page in kept.pages:
+                take(page)
+        if reader.group is not None:
+            self._keep(key, kept, drops)
+        return kept
 
     def repair(self, reader: Reader, stream: str, buckets: tuple[int, ...]) -> Edition | None:
         """All that lives in some buckets; None where a snapshot is due."""
@@ -112,20 +116,34 @@ class Editions:
         head = self._ledger.head(stream)
         head = Head(stream, head.epoch, max(head.seq, at_least), EMPTY)
         reader = Reader(terminal.site, terminal=terminal)
-        page = _page(reader, head, "snapshot", (0, head.seq), (0, 1), pages.snapshot(())[0])
+        page = _page(reader, head, "snapshot", (0, head.seq), (0, 1), next(pages.snapshot((), 1)))
         return Edition(head, (page,))
 
     def forget_drops(self, stream: str) -> None:
         """Something was dropped: no kept snapshot may hold it any longer."""
         with self._guard:
+            self._drops[stream] += 1
             self._forget(stream)
 
-    def _snapshot(self, reader: Reader, stream: str) -> Edition:
-        living = self._ledger.living(stream)
-        bodies = pages.snapshot(living.changes)
-        return Edition(living.head, tuple(
-            _page(reader, living.head, "snapshot", (0, living.head.seq), (part, len(bodies)), body)
-            for part, body in enumerate(bodies)))
+    def _snapshot(self, reader: Reader, stream: str, take: Callable[[Page], None]) -> Edition:
+        made = []
+        with self._ledger.inventory(stream) as living:
+            parts = pages.parts_of(living.tallies)
+            for part, body in enumerate(pages.snapshot(living.changes, parts)):
+                page = _page(reader, living.head, "snapshot", (0, living.head.seq), (part, parts), body)
+                made.append(page)
+                take(page)
+        return Edition(living.head, tuple(made))
+
+    def _keep(self, key: tuple[str, str], edition: Edition, drops: int) -> None:
+        """Keep a snapshot as the stream's only one, unless something was dropped since `drops` was read."""
+        with self._guard:
+            if self._drops[edition.head.stream] != drops:
+                return
+            self._forget(edition.head.stream)
+            self._snapshots[key] = edition
+            while len(self._snapshots) > 1 and sum(kept.size for kept in self._snapshots.values()) > KEPT_BYTES:
+                self._snapshots.popitem(last=False)
 
     def _leads_on(self, kept: Edition) -> bool:
         later = self._ledger.since(kept.head.stream, kept.head.seq, pages.DELTA_BYTES)
@@ -137,13 +155,16 @@ class Editions:
             del self._snapshots[key]
 
 
-def _one(reader: Reader, delta: Delta, body: bytes) -> Edition:
+def _one(reader: Reader, delta: Delta, body: pages.Body) -> Edition:
     head = delta.head
     return Edition(head, (_page(reader, head, "delta", (delta.from_seq, head.seq), (0, 1), body),))
 
 
-def _page(reader: Reader, head: Head, form: str, span: tuple[int, int], part: tuple[int, int], body: bytes) -> Page:
-    bound_to = place("page", reader.site, head.stream, head.epoch, form, *span, *part, reader.key_id)
-    return Page(site=reader.site, stream=head.stream, epoch=head.epoch, form=form,  # type: ignore[arg-type]
-                from_seq=span[0], to_seq=span[1], digest=head.digest, key_id=reader.key_id,
-                sealed=reader.seal(body, bound_to), part=part[0], parts=part[1])
+def _page(reader: Reader, head: Head, form: str, span: tuple[int, int], part: tuple[int, int],
+          body: pages.Body) -> Page:
+    detail = PageDetail(digest=head.digest, form=form, part=part[0], parts=part[1],  # type: ignore[arg-type]
+                        models=body.models)
+    page = Page(site=reader.site, stream=head.stream, epoch=head.epoch, from_seq=span[0], to_seq=span[1], detail=b"",
+                sealed=b"")
+    return msgspec.structs.replace(page, detail=reader.seal(encode_body(detail), detail_place(page)),
+                                   sealed=reader.seal(body, page_place(page, detail)))

@@ -20,7 +20,7 @@ from device.face.portrait import Examiner
 from device.face.types import Probe
 from device.store.records import Consent
 from sync.hub import consent as consents_of
-from sync.hub.consent import Consents
+from sync.hub.consent import Agreement, Consents
 from sync.hub.faces import Faces
 from sync.hub.people import Newcomer, People
 from sync.hub.storage import Storage, Tx
@@ -65,13 +65,18 @@ class Enroller:
 
     def __init__(self, storage: Storage, people: People, consents: Consents, clock: Clock, eye: Callable[[], Eye],
                  faces: Callable[[Card], Faces], keep_photos: bool = False) -> None:
-        """keep_photos  whether pictures are kept, sealed under the person's key; not by default"""
+        """keep_photos  whether pictures are kept, each sealed under its template's key; not by default"""
         self._storage, self._people, self._consents, self._clock = storage, people, consents, clock
         self._make_eye, self._make_faces, self._keep_photos = eye, faces, keep_photos
         self._eye: Eye | None = None
         self._faces: Faces | None = None
         # Not a queue: the caller waits for the answer anyway, and the networks bear one caller at a time.
         self._looking = threading.Lock()
+
+    @property
+    def agreement(self) -> Agreement:
+        """What this hub has people agree to."""
+        return consents_of.WITH_PICTURES if self._keep_photos else consents_of.PLAIN
 
     def enrol(self, newcomer: Newcomer, photos: Sequence[Photo], consent: Consent | None,
               also: Callable[[Tx, Enrolled], None] | None = None) -> Enrolled:
@@ -126,7 +131,9 @@ class Enroller:
 
     def _store(self, tx: Tx, person_id: str, shots: Sequence[_Shot], consent: Consent) -> Enrolled:
         made = [template_of(shot.probe, person_id, self._clock) for shot in shots]
-        pictures = [shot.photo.data for shot in shots] if self._keep_photos else None
+        # Who was told that the picture is not kept has it not kept, whatever the hub does since.
+        is_kept = self._keep_photos and consents_of.NOT_KEPT not in consent.kinds
+        pictures = [shot.photo.data for shot in shots] if is_kept else None
         self._people.add_faces(person_id, made, consent, pictures, tx)
         return Enrolled(person_id, tuple(one.template_id for one in made), tuple(one.quality for one in made),
                         consent.consent_id)

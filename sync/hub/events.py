@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +17,10 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.store.chain import follow, genesis
 from device.store.records import Entry
-from sync.hub.ledger import milliseconds, moment
 from sync.hub.schema import acked, events
 from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.hub.times import EARLIEST, milliseconds, moment, moment_of_us
 from sync.wire.messages import BRANCH, JournalRow
-
-_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +143,8 @@ def place_of(event: Event) -> tuple[int, str, str, int]:
 
 
 def _entry(row: JournalRow, journal_id: str) -> Entry:
-    return Entry(journal_id, row.seq, _at(row.at_us), row.mono, row.boot_id, row.clock_quality, row.kind, row.reason,
-                 row.person_id, row.detail, row.prev_hash, row.hash)
+    return Entry(journal_id, row.seq, moment_of_us(row.at_us), row.mono, row.boot_id, row.clock_quality, row.kind,
+                 row.reason, row.person_id, row.detail, row.prev_hash, row.hash)
 
 
 def _stored(row: JournalRow, terminal_id: str, journal_id: str, now: int) -> dict[str, Any]:
@@ -158,13 +156,9 @@ def _stored(row: JournalRow, terminal_id: str, journal_id: str, now: int) -> dic
 
 
 def _event(row: sa.Row[Any]) -> Event:
-    return Event(row.terminal_id, row.journal_id, row.seq, _at(row.at_us), moment(row.received), row.clock_quality,
-                 row.kind, row.reason, row.person_id, dict(json.loads(row.detail)))
-
-
-def _at(us: int) -> datetime:
-    return _BEGINNING + timedelta(microseconds=us)
+    return Event(row.terminal_id, row.journal_id, row.seq, moment_of_us(row.at_us), moment(row.received),
+                 row.clock_quality, row.kind, row.reason, row.person_id, dict(json.loads(row.detail)))
 
 
 def _us(at: datetime) -> int:
-    return (at - _BEGINNING) // timedelta(microseconds=1)
+    return (at - EARLIEST) // timedelta(microseconds=1)

@@ -14,7 +14,7 @@ from device.face.types import Candidate, Floats
 from device.store.records import Template
 from sync.hub.schema import templates
 from sync.hub.storage import Tx
-from sync.hub.vault import Vault
+from sync.hub.vault import Vault, own_key
 from sync.wire.templates import from_body
 
 GROWN = 1.05  # the site's own people are compared anew once the gallery has changed by a twentieth
@@ -68,5 +68,7 @@ class Faces:
         return None if found is None else found.score
 
     def _opened(self, rows: Sequence[sa.Row[tuple[str, str, bytes]]]) -> list[Template]:
-        keys = self._vault.keys_of(row.person_id for row in rows)
-        return [from_body(keys.open(row.person_id, row.sealed, "template", row.template_id)) for row in rows]
+        names = [own_key("template", row.template_id) for row in rows]
+        keys = self._vault.keys_of(names)
+        return [from_body(keys.open(name, row.sealed, "template", row.template_id))
+                for name, row in zip(names, rows, strict=True)]

@@ -11,23 +11,27 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from device.clock import Clock
 from device.store import body
 from device.store.records import AccessRule, Schedule
+from sync.hub.ca import HUB
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.groups import Groups, check_title
+from sync.hub.identities import Identities
 from sync.hub.keys import Keys
-from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, milliseconds, moment, terminal_stream
-from sync.hub.schema import acked, certificates, cursors, receipts, sites, terminal_groups, terminals
+from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, terminal_stream
+from sync.hub.receipts import Owed, Receipts
+from sync.hub.schema import acked, cursors, desired, sites, terminal_groups, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.hub.times import milliseconds, moment
 from sync.wire.messages import HealthBody, Report
 from sync.wire.topics import checked
 
-OUT_OF_ORDER_MS = 3_600_000  # what is older by more comes of a clock that was set right, not of a late message
+OUT_OF_ORDER_MS = 3_600_000  # no message is late by more
 SILENT_AFTER = timedelta(seconds=150)  # a report is due every 60 s; two may be lost
 
 
@@ -42,6 +46,16 @@ class Standing:
     why: str
 
 
+class Versions(NamedTuple):
+    """Of something that the hub wants and the terminal reports; 0 where there is none yet."""
+
+    wanted: int
+    reported: int
+
+
+NO_VERSION = Versions(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
     """A terminal as the hub sees it.
@@ -49,6 +63,7 @@ class Terminal:
     state   unclaimed, revoked, unheard (claimed, but has never reported), silent, behind, equal
     why     one line for the administrator; empty where all is well
     acked   journal entries stored here, of journal_seq that the terminal has
+    config  the version of its configuration that is wanted, and the one that it has applied
     """
 
     terminal_id: str
@@ -67,6 +82,7 @@ class Terminal:
     model_ids: tuple[str, ...] = ()
     key_ids: tuple[str, ...] = ()
     open_deletions: int = 0
+    config: Versions = NO_VERSION
     health: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,6 +92,7 @@ class Fleet:
     def __init__(self, storage: Storage, ledger: Ledger, groups: Groups, keys: Keys, clock: Clock) -> None:
         self._storage, self._ledger, self._groups = storage, ledger, groups
         self._keys, self._clock = keys, clock
+        self._receipts, self._identities = Receipts(storage, ledger, clock), Identities(storage, clock)
 
     # --- coming and going ------------------------------------------------------------------------------------
 
@@ -85,6 +102,8 @@ class Fleet:
             checked(terminal_id)
         except ValueError as error:
             raise FieldRefused("terminal_id", str(error)) from None
+        if terminal_id == HUB:
+            raise FieldRefused("terminal_id", f"{HUB!r} is the hub's own name at the broker; choose another")
         with self._storage.write() as tx:
             if tx.one(sa.select(terminals.c.terminal_id).where(terminals.c.terminal_id == terminal_id)):
                 raise InTheWay(f"terminal {terminal_id} exists already")
@@ -106,10 +125,9 @@ class Fleet:
         for group_id in sorted(before - wanted):
             self._leave(tx, terminal_id, group_id)
         for group_id in sorted(wanted - before):
-            # Drops before it came were never its affair.
             tx.run(sa.insert(terminal_groups).values(
                 terminal_id=terminal_id, group_id=group_id,
-                since_seq=self._ledger.head(group_stream(group_id)).seq))
+                since_seq=self._receipts.joined(tx, terminal_id, group_id)))
         steps: list[Put | Drop] = [Drop("rule", one) for one in sorted(before - wanted)]
         steps += [Put("rule", one, body.encode(AccessRule(one, one))) for one in sorted(wanted - before)]
         steps.append(Put("config", "groups", json.dumps(sorted(wanted)).encode()))
@@ -122,22 +140,19 @@ class Fleet:
         stay. What it still holds is out of reach: take it down, or reset it, first."""
         with self._storage.write() as tx:
             self._row(tx, terminal_id)
-            for group_id in self._groups_of(tx, terminal_id):
-                self._leave(tx, terminal_id, group_id)
             stream = terminal_stream(terminal_id)
             self._ledger.append(stream, [Drop(one.kind, one.key) for one in self._ledger.living(stream).changes], tx)
             # What it was given stays listed as revoked until it is over.
-            tx.run(sa.update(certificates).where(certificates.c.terminal_id == terminal_id,
-                                                 certificates.c.revoked.is_(None))
-                   .values(revoked=milliseconds(self._clock.now())))
+            self._identities.end(tx, terminal_id)
             tx.run(sa.delete(terminals).where(terminals.c.terminal_id == terminal_id))
+            tx.ended("removed", terminal_id)
 
-    def distrust(self, terminal_id: str) -> None:
-        """Replace the keys of all groups that a terminal serves: it was lost or stolen, and knows them. Shutting it
-        out is `claims`' part."""
+    def leave(self, terminal_id: str, group_id: str) -> None:
+        """A terminal serves a group no longer; nothing to do where it does not."""
         with self._storage.write() as tx:
-            for group_id in self._groups_of(tx, self._row(tx, terminal_id).terminal_id):
-                self._keys.rotate(group_id, tx)
+            served = self._groups_of(tx, terminal_id)
+            if group_id in served:
+                self.set_groups(terminal_id, [one for one in served if one != group_id], tx)
 
     def put(self, terminal_id: str, records: Sequence[AccessRule | Schedule]) -> None:
         """Rules and schedules of a terminal; one of the same id is replaced."""
@@ -161,6 +176,7 @@ class Fleet:
             before = self._ledger.head(stream).seq
             if kind not in ("rule", "schedule") or self._ledger.append(stream, [Drop(kind, key)], tx) == before:
                 raise NotThere(f"terminal {terminal_id} has no {kind[:20]} {key[:60]!r}")
+            tx.ended("dropped", terminal_id, kind, key)
 
     def records(self, terminal_id: str) -> list[AccessRule | Schedule]:
         """The rules and schedules of a terminal."""
@@ -173,11 +189,10 @@ class Fleet:
     # --- what terminals say ----------------------------------------------------------------------------------
 
     def reported(self, report: Report, health: HealthBody) -> bool:
-        """Keep a report; false, and nothing kept, where it is a little older than the one known of the same boot."""
+        """Keep a report; false, and nothing kept, where a later one of the same boot has overtaken it."""
         with self._storage.write() as tx:
             row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == report.terminal_id))
-            if row is None or (row.boot_id == report.boot_id
-                               and 0 < (row.issued or 0) - report.issued_ms < OUT_OF_ORDER_MS):
+            if row is None or self._is_late(tx, row, report):
                 return False
             tx.run(sa.update(terminals).where(terminals.c.terminal_id == report.terminal_id).values(
                 boot_id=report.boot_id, issued=report.issued_ms, reported=milliseconds(self._clock.now()),
@@ -190,6 +205,7 @@ class Fleet:
             insert_or_update(tx, cursors, [
                 {"terminal_id": report.terminal_id, "stream": one.stream, "epoch": one.epoch, "seq": one.seq,
                  "digest": one.digest} for one in {one.stream: one for one in report.cursors}.values()])
+            self._receipts.reported(tx, report.terminal_id, report.cursors)
         return True
 
     def seen(self, terminal_id: str, is_online: bool) -> None:
@@ -199,18 +215,12 @@ class Fleet:
                 is_online=is_online, online_at=milliseconds(self._clock.now())))
 
     def receipted(self, terminal_id: str, stream: str, epoch: str, seq: int, digest: bytes, issued_ms: int) -> bool:
-        """Keep a deletion receipt: deletions up to `seq` are done there. False where it says no more than the last,
-        or is of another epoch."""
-        with self._storage.write() as tx:
-            row = tx.one(sa.select(receipts).where(receipts.c.terminal_id == terminal_id,
-                                                   receipts.c.stream == stream))
-            head = self._ledger.head(stream)
-            if epoch != head.epoch or seq > head.seq or (row is not None and row.epoch == epoch and row.seq >= seq):
-                return False
-            insert_or_update(tx, receipts, [{
-                "terminal_id": terminal_id, "stream": stream, "epoch": epoch, "seq": seq, "digest": digest,
-                "issued": issued_ms, "received": milliseconds(self._clock.now())}])
-        return True
+        """Keep a deletion receipt; false where it says no more than the last, or is of another epoch."""
+        return self._receipts.keep(terminal_id, stream, epoch, seq, digest, issued_ms)
+
+    def forget_drops(self) -> int:
+        """No longer list old drops that every terminal has confirmed; how many went."""
+        return self._receipts.forget_drops()
 
     # --- asking ----------------------------------------------------------------------------------------------
 
@@ -229,13 +239,12 @@ class Fleet:
     def receipted_up_to(self, terminal_id: str) -> dict[str, int]:
         """Stream -> seq up to which this terminal owes no receipt."""
         with self._storage.read() as tx:
-            return self._receipted_up_to(tx, terminal_id)
+            return self._receipts.up_to(tx, terminal_id)
 
-    def open_deletions(self, terminal_id: str) -> list[tuple[str, str, str, int, datetime]]:
-        """(stream, kind, key, seq, since when) of every deletion whose receipt this terminal still owes."""
+    def open_deletions(self, terminal_id: str) -> list[Owed]:
+        """Every deletion whose receipt this terminal still owes."""
         with self._storage.read() as tx:
-            return [(stream, *drop) for stream, seq in self._receipted_up_to(tx, terminal_id).items()
-                    for drop in self._ledger.drops_after(stream, seq)]
+            return self._receipts.owed(tx, terminal_id)
 
     def all(self) -> list[Terminal]:
         """Every terminal, by id."""
@@ -253,18 +262,20 @@ class Fleet:
 
     def _terminal(self, tx: Tx, row: sa.Row[Any], heads: dict[str, Head]) -> Terminal:
         standings = tuple(self._standings(tx, row, heads))
-        state, why = self._state(row, standings)
+        wanted = tx.one(sa.select(desired).where(desired.c.terminal_id == row.terminal_id))
+        health = json.loads(row.health)
+        config = Versions(0 if wanted is None else wanted.config_version, _number(health, "config"))
+        state = Versions(0 if wanted is None else wanted.version, row.desired_version or 0)
+        word, why = self._state(row, [*_unequal(standings), *_unsettled(state, config)])
         stored = tx.value(sa.select(acked.c.seq).where(acked.c.terminal_id == row.terminal_id,
                                                        acked.c.journal_id == row.journal_id))
         return Terminal(
-            row.terminal_id, row.site_id, row.title, tuple(self._groups_of(tx, row.terminal_id)), state, why,
+            row.terminal_id, row.site_id, row.title, tuple(self._groups_of(tx, row.terminal_id)), word, why,
             standings, bool(row.is_online), None if row.reported is None else moment(row.reported), row.boot_id,
             row.journal_seq, stored, row.desired_version, tuple(json.loads(row.model_ids)),
-            tuple(json.loads(row.key_ids)), sum(
-                len(self._ledger.drops_after(stream, seq))
-                for stream, seq in self._receipted_up_to(tx, row.terminal_id).items()), json.loads(row.health))
+            tuple(json.loads(row.key_ids)), len(self._receipts.owed(tx, row.terminal_id)), config, health)
 
-    def _state(self, row: sa.Row[Any], standings: Sequence[Standing]) -> tuple[str, str]:
+    def _state(self, row: sa.Row[Any], behind: Sequence[str]) -> tuple[str, str]:
         if row.revoked is not None:
             return "revoked", "revoked; claim it again with a new code, or remove it"
         if row.claimed is None and row.reported is None:
@@ -274,10 +285,7 @@ class Fleet:
         age = self._clock.now() - moment(row.reported)
         if age > SILENT_AFTER:
             return "silent", f"no report for {_span(age)}: check its power and its network"
-        behind = [one for one in standings if one.state != "equal"]
-        if behind:
-            return "behind", "; ".join(f"{one.stream}: {one.why}" for one in behind)
-        return "equal", ""
+        return ("behind", "; ".join(behind)) if behind else ("equal", "")
 
     def _standings(self, tx: Tx, row: sa.Row[Any], heads: dict[str, Head]) -> Iterable[Standing]:
         known = {one.stream: one for one in tx.all(sa.select(cursors).where(
@@ -287,22 +295,23 @@ class Fleet:
                 heads[stream] = self._ledger.head(stream)
             yield _standing(heads[stream], known.get(stream))
 
-    def _receipted_up_to(self, tx: Tx, terminal_id: str) -> dict[str, int]:
-        """Stream -> seq up to which the terminal owes no receipt."""
-        epoch = self._ledger.epoch
-        since = {group_stream(row.group_id): row.since_seq for row in tx.all(
-            sa.select(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id))}
-        since[terminal_stream(terminal_id)] = 0
-        for row in tx.all(sa.select(receipts).where(receipts.c.terminal_id == terminal_id)):
-            # A receipt of an earlier epoch proves deletions that this ledger may not know of.
-            if row.stream in since and row.epoch == epoch:
-                since[row.stream] = max(since[row.stream], row.seq)
-        return since
+    def _is_late(self, tx: Tx, row: sa.Row[Any], report: Report) -> bool:
+        """Whether it was issued a little before the one known of the same boot and says less: of a terminal whose
+        clock was set back it says as much, or more."""
+        if row.boot_id != report.boot_id or not 0 < (row.issued or 0) - report.issued_ms < OUT_OF_ORDER_MS:
+            return False
+        if report.journal_id == row.journal_id and report.journal_seq < (row.journal_seq or 0):
+            return True
+        known = {(one.stream, one.epoch): one.seq for one in tx.all(
+            sa.select(cursors).where(cursors.c.terminal_id == row.terminal_id))}
+        return any(one.seq < known.get((one.stream, one.epoch), 0) for one in report.cursors)
 
     def _leave(self, tx: Tx, terminal_id: str, group_id: str) -> None:
+        self._receipts.left(tx, terminal_id, group_id)
         tx.run(sa.delete(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id,
                                                 terminal_groups.c.group_id == group_id))
         self._keys.rotate(group_id, tx)
+        tx.ended("served", terminal_id, group_id)
 
     def _groups_of(self, tx: Tx, terminal_id: str) -> list[str]:
         return [row.group_id for row in tx.all(
@@ -319,7 +328,29 @@ class Fleet:
         return row
 
 
+def _unequal(standings: Iterable[Standing]) -> list[str]:
+    return [f"{one.stream}: {one.why}" for one in standings if one.state != "equal"]
+
+
+def _unsettled(state: Versions, config: Versions) -> list[str]:
+    found = []
+    if state.reported > state.wanted:
+        found.append(f"holds a state (version {state.reported}) that this hub does not know, since the hub was set "
+                     "back: set its mode anew")
+    if config.reported != config.wanted:
+        found.append(f"configuration {config.wanted} is wanted, {config.reported} applied")
+    return found
+
+
+def _number(health: Mapping[str, Any], name: str) -> int:
+    """A version that a terminal states; 0 where it states none."""
+    text = str(health.get("versions", {}).get(name, "0"))
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
 def _standing(head: Head, cursor: sa.Row[Any] | None) -> Standing:
+    if cursor is None and head.seq == 0:
+        return Standing(head.stream, "equal", None, 0, "")
     if cursor is None:
         return Standing(head.stream, "unknown", None, head.seq, "the terminal has not asked for it yet")
     if cursor.epoch != head.epoch:

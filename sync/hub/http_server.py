@@ -19,6 +19,7 @@ class HttpServer:
     """Serves one ASGI application over TLS 1.2 or later. port 0 chooses a free one; `port` says which."""
 
     def __init__(self, app: Any, host: str, port: int, certificate: Path, key: Path, clock: Clock) -> None:
+        self.host, self.certificate, self._key = host, certificate, key
         self._clock = clock
         self._socket = _bound(host, port)
         self.port = int(self._socket.getsockname()[1])
@@ -36,6 +37,12 @@ class HttpServer:
             if not self._worker.is_alive() or self._clock.mono() > give_up:
                 raise ConfigError(f"the API does not start: {self._worker.error}")
             self._worker.stopping.wait(0.01)
+
+    def renew(self) -> None:
+        """Show the certificate that is in the file by now to whoever connects from now on."""
+        context = self._server.config.ssl
+        if context is not None:
+            context.load_cert_chain(self.certificate, self._key)
 
     def stop(self) -> None:
         self._server.should_exit = True

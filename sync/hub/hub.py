@@ -11,18 +11,23 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.errors import StoreError
 from device.face.card import Card
+from sync.hub.clock_check import ClockCheck
+from sync.hub.configuration import Configurations
 from sync.hub.consent import Consents
+from sync.hub.endings import Endings
 from sync.hub.enrol import Enroller, Eye
 from sync.hub.events import Events
 from sync.hub.faces import Faces
 from sync.hub.fleet import Fleet
 from sync.hub.groups import Groups
+from sync.hub.identities import Identities
 from sync.hub.keys import Keys
 from sync.hub.ledger import Ledger
 from sync.hub.liveness import VideoLiveness
 from sync.hub.orders import Orders
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
+from sync.hub.replay import replay
 from sync.hub.schema import meta
 from sync.hub.storage import Storage, insert_or_update
 from sync.hub.tokens import Tokens
@@ -47,9 +52,12 @@ class Hub:
     people: People
     enroller: Enroller
     fleet: Fleet
+    identities: Identities
     orders: Orders
+    configurations: Configurations
     events: Events
     tokens: Tokens
+    clock_check: ClockCheck
     liveness: VideoLiveness
 
     @classmethod
@@ -57,8 +65,8 @@ class Hub:
              is_new: bool = False) -> Hub:
         """The hub in these places; StoreError where there is none, unless a new one is to be made.
 
-        What was cut short is made up for: keys of removed persons are destroyed, and where the database is an old
-        one, persons who were removed since are removed again.
+        What was cut short is made up for: keys of what was removed are destroyed, and where the database is an old
+        one, what has ended since is ended again.
         """
         if not is_new and not where.database.exists():
             raise StoreError(f"{where.database}: there is no hub here yet; make one with `fleethub init`, or set "
@@ -66,17 +74,17 @@ class Hub:
         make_folders(where)
         vault = Vault.open(where, environment)
         try:
-            storage = Storage.open(where.database)
+            storage = Storage.open(where.database, endings=Endings(where.endings))
         except BaseException:
             vault.close()
             raise
         with contextlib.ExitStack() as undo:
             undo.callback(storage.close)
             undo.callback(vault.close)
-            hub = cls._of(where, clock, storage, vault)
+            with storage.write() as tx:
+                hub = cls._of(where, clock, storage, vault)
+                replay(hub, tx)
             hub.people.finish_removals()
-            if hub.ledger.was_set_back:
-                hub.people.forget_unreadable()
             undo.pop_all()
         return hub
 
@@ -84,16 +92,25 @@ class Hub:
     def _of(cls, where: Places, clock: Clock, storage: Storage, vault: Vault) -> Hub:
         ledger = Ledger(storage, vault, clock, where.mark)
         keys, groups, consents = Keys(storage, vault, clock), Groups(storage), Consents(storage, vault, clock)
+        fleet, orders = Fleet(storage, ledger, groups, keys, clock), Orders(storage, clock)
         people = People(storage, vault, ledger, groups, consents, clock)
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people, enroller,
-                   Fleet(storage, ledger, groups, keys, clock), Orders(storage, clock), Events(storage, clock),
-                   Tokens(storage, clock), VideoLiveness(where.run, clock))
+                   fleet, Identities(storage, clock), orders, Configurations(storage, ledger, fleet, orders),
+                   Events(storage, clock), Tokens(storage, clock), ClockCheck(storage, clock),
+                   VideoLiveness(where.run, clock))
 
-    def tidy(self) -> None:
-        """What is to be done now and then: faces without consent go, and what was removed leaves the files."""
-        self.people.end_lapsed_consents()
+    def tidy(self, is_clock_right: bool = False) -> None:
+        """What is to be done now and then: faces without consent go, drops are no longer listed that all have
+        confirmed long ago, and what was removed leaves the files.
+
+        is_clock_right  somebody vouches for the hub's clock; else what goes by time waits until it can be believed
+        """
+        self.people.finish_removals()
+        if self.clock_check.believe(is_clock_right):
+            self.people.end_lapsed_consents()
+            self.fleet.forget_drops()
         with self.storage.read() as tx:
             note = tx.value(sa.select(meta.c.value).where(meta.c.name == ERASURE_DUE))
         if note is not None and self.storage.erase():

@@ -26,12 +26,12 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.errors import TerminalError, UsageError
 from device.store.records import Consent
-from sync.hub import consent as consents_of
+from sync.hub.consent import Agreement
 from sync.hub.enrol import Enrolled, Enroller, Photo
-from sync.hub.ledger import milliseconds
 from sync.hub.people import Newcomer, People
 from sync.hub.schema import imported
 from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.hub.times import checked, milliseconds
 from sync.hub.vault import Vault
 
 MOST_ROWS = 200_000
@@ -44,7 +44,9 @@ _SAME = {"photos": "photo", "姓名": "name", "工号": "id", "编号": "id", "�
          "同意书编号": "consent_id", "同意时间": "consent_given", "同意方式": "consent_means",
          "同意书版本": "consent_text", "同意截止": "consent_until", "生效时间": "valid_from",
          "失效时间": "valid_until"}
+_MEANS = {"纸质": "paper", "书面": "paper", "屏幕": "screen", "口头": "verbal", "导入": "import"}
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+_SHORT_HOUR = re.compile(r"^(\d):")
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -152,7 +154,9 @@ class Importer:
             done = self._done_before(finder)
             if done is not None:
                 return [Outcome(row.line, name, "skipped", "imported before", done) for name in row.photos]
-            enrolled = self._enroller.enrol(_newcomer(row, groups, zone), photos, _consent(row, zone),
+            _refuse_formulas(row)
+            agreed = _consent(row, zone, self._enroller.agreement)
+            enrolled = self._enroller.enrol(_newcomer(row, groups, zone), photos, agreed,
                                             lambda tx, done: self._note(tx, finder, done))
         except TerminalError as error:
             return [Outcome(row.line, name, "refused", str(error)) for name in row.photos or ("",)]
@@ -223,11 +227,14 @@ def _refuse_twice(rows: Sequence[Row]) -> None:
             lines[value] = row.line
 
 
+def _refuse_formulas(row: Row) -> None:
+    for column, cell in row.cells.items():
+        if cell.startswith(("=", "+", "@", "-")):
+            raise UsageError(f"line {row.line}: {column} begins like a formula; write it without")
+
+
 def _newcomer(row: Row, groups: tuple[str, ...], zone: timezone) -> Newcomer:
     cells = row.cells
-    for column in ("name", "id"):
-        if cells.get(column, "").startswith(("=", "+", "@", "-")):
-            raise UsageError(f"line {row.line}: {column} begins like a formula; write it without")
     if not 1 <= len(row.photos) <= MOST_PHOTOS:
         raise UsageError(f"line {row.line}: name 1 to {MOST_PHOTOS} photos")
     named = tuple(part.strip() for part in cells.get("groups", "").split(";") if part.strip())
@@ -235,13 +242,13 @@ def _newcomer(row: Row, groups: tuple[str, ...], zone: timezone) -> Newcomer:
                     valid_from=_moment(row, "valid_from", zone), valid_until=_moment(row, "valid_until", zone))
 
 
-def _consent(row: Row, zone: timezone) -> Consent:
-    given = _moment(row, "consent_given", zone)
-    if given is None or not row.cells.get("consent_means"):
+def _consent(row: Row, zone: timezone, agreement: Agreement) -> Consent:
+    given, means = _moment(row, "consent_given", zone), row.cells.get("consent_means", "").lower()
+    if given is None or not means:
         raise UsageError(f"line {row.line}: no consent, no face: fill consent_id, consent_given and consent_means")
     return Consent(row.cells.get("consent_id") or secrets.token_hex(16),
-                   row.cells.get("consent_text") or consents_of.TEXT_VERSION, consents_of.KINDS,
-                   consents_of.PURPOSES, given, row.cells["consent_means"], _moment(row, "consent_until", zone))
+                   row.cells.get("consent_text") or agreement.text_version, agreement.kinds, agreement.purposes,
+                   given, _MEANS.get(means, means), _moment(row, "consent_until", zone))
 
 
 def _moment(row: Row, column: str, zone: timezone) -> datetime | None:
@@ -254,7 +261,8 @@ def _moment(row: Row, column: str, zone: timezone) -> datetime | None:
         if match is None:
             raise ValueError
         year, month, day = (int(part) for part in match.groups())
-        at = datetime.fromisoformat(f"{year:04}-{month:02}-{day:02} {rest.strip() or '00:00'}".replace("Z", "+00:00"))
+        time = _SHORT_HOUR.sub(r"0\1:", rest.strip()) or "00:00"
+        at = datetime.fromisoformat(f"{year:04}-{month:02}-{day:02} {time}".replace("Z", "+00:00"))
     except ValueError:
         raise UsageError(f"line {row.line}: {column} is no date like 2026-03-01 or 2026-03-01 08:30") from None
-    return at if at.tzinfo else at.replace(tzinfo=zone)
+    return checked(f"line {row.line}: {column}", at if at.tzinfo else at.replace(tzinfo=zone))

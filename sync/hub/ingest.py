@@ -11,34 +11,23 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from device.clock import Clock
 from device.errors import JournalBroken, SealBroken, StoreError
-from device.store.trust import MessageRefused, Verifier, place
+from device.store.trust import MessageRefused, Verifier
 from sync.hub.carrier import Link
 from sync.hub.courier import Courier
 from sync.hub.distributor import Distributor
 from sync.hub.events import Events
 from sync.hub.fleet import Fleet
-from sync.hub.keys import Identity
-from sync.hub.ledger import milliseconds
+from sync.hub.identity import REPORTED, Identity
 from sync.hub.orders import Orders
 from sync.hub.roster import Roster, Terminal
+from sync.hub.times import milliseconds
 from sync.wire import topics
-from sync.wire.codec import decode, decode_body, encode
-from sync.wire.messages import (
-    Acked,
-    Answer,
-    AnswerBody,
-    AnyMessage,
-    HealthBody,
-    JournalBody,
-    JournalPage,
-    Online,
-    Receipt,
-    ReceiptBody,
-    RepairRequest,
-    Report,
-)
+from sync.wire.codec import decode, encode_to
+from sync.wire.messages import Acked, Answer, AnyMessage, JournalPage, Online, Receipt, RepairRequest, Report
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +82,7 @@ class Ingest:
         terminal = self._desk.roster.get(terminal_id)
         if terminal is None or terminal.site != site or kind not in _EXPECTED:
             raise MessageRefused("not from a terminal of ours")
-        message = decode(data, topic, Verifier([terminal.sign_public]))
+        message = decode(data, topic, Verifier([terminal.sign_public]), self._opener)
         if not isinstance(message, _EXPECTED[kind]) or message.terminal_id != terminal_id:  # type: ignore[union-attr]
             raise MessageRefused(f"a {type(message).__name__} does not belong here")
         self.counts[type(message).__name__] += 1
@@ -116,24 +105,21 @@ class Ingest:
                 self._desk.distributor.seen(terminal, message)
 
     def _report(self, terminal: Terminal, report: Report) -> None:
-        bound_to = place("report", report.terminal_id, report.boot_id, report.issued_ms)
-        health = decode_body(self._opener.open(report.sealed, bound_to), HealthBody)
-        self._desk.fleet.reported(report, health)
+        versions = {**report.health.versions, REPORTED: " ".join(report.hub_keys)}
+        self._desk.fleet.reported(report, msgspec.structs.replace(report.health, versions=versions))
         self._desk.distributor.reported(terminal, report)
         self._desk.courier.reported(terminal, report)
         if self._desk.events.tip(terminal.terminal_id, report.journal_id)[0] != report.acked_seq:
             self._acknowledge(terminal, report.journal_id)
 
     def _journal(self, terminal: Terminal, page: JournalPage) -> None:
-        bound_to = place("journal", page.terminal_id, page.journal_id, page.from_seq, page.to_seq)
-        body = decode_body(self._opener.open(page.sealed, bound_to), JournalBody)
-        numbers = [row.seq for row in body.rows]
+        numbers = [row.seq for row in page.rows]
         if not numbers or numbers != list(range(page.from_seq + 1, page.to_seq + 1)):
             raise MessageRefused("a page of the journal is not what it says")
         try:
-            stored = self._desk.events.store(page.terminal_id, page.journal_id, body.rows)
+            stored = self._desk.events.store(page.terminal_id, page.journal_id, page.rows)
             if stored < page.from_seq <= page.anchor:
-                self._desk.events.store(page.terminal_id, page.journal_id, body.rows, is_gap_known=True)
+                self._desk.events.store(page.terminal_id, page.journal_id, page.rows, is_gap_known=True)
                 self.counts["entries lost"] += page.from_seq - stored
                 log.error("terminal %s has pruned entries %d to %d of journal %s, which are not stored here",
                           page.terminal_id, stored + 1, page.from_seq, page.journal_id)
@@ -144,23 +130,19 @@ class Ingest:
         self._acknowledge(terminal, page.journal_id)
 
     def _receipt(self, receipt: Receipt) -> None:
-        bound_to = place("receipt", receipt.terminal_id, receipt.stream, receipt.epoch, receipt.seq)
-        decode_body(self._opener.open(receipt.sealed, bound_to), ReceiptBody)
         self._desk.fleet.receipted(receipt.terminal_id, receipt.stream, receipt.epoch, receipt.seq, receipt.digest,
                                    receipt.issued_ms)
 
     def _answer(self, answer: Answer) -> None:
-        bound_to = place("answer", answer.terminal_id, answer.command_id)
-        body = decode_body(self._opener.open(answer.sealed, bound_to), AnswerBody)
-        self._desk.orders.answered(answer.terminal_id, answer.command_id, body.outcome, body.reason)
+        self._desk.orders.answered(answer.terminal_id, answer.command_id, answer.outcome, answer.reason)
 
     def _acknowledge(self, terminal: Terminal, journal_id: str) -> None:
         """Say up to where the journal is stored; what was stored is committed by now."""
         seq, tip = self._desk.events.tip(terminal.terminal_id, journal_id)
         topic = topics.ACKED.of(terminal.site, terminal.terminal_id)
         message = Acked(terminal_id=terminal.terminal_id, journal_id=journal_id, seq=seq,
-                        issued_ms=milliseconds(self._clock.now()), hash=tip)
-        self._link.publish(topic, encode(message, topic, self._signer), True)
+                        number=self._desk.distributor.keys.numbers.next(), hash=tip)
+        self._link.publish(topic, encode_to(terminal.seal_public, message, topic, self._signer), True)
 
     def _set_aside(self, topic: str, data: bytes) -> None:
         """Keep the newest hundred; they are sealed, so nobody but the hub can read them."""

@@ -1,34 +1,26 @@
 """The hub's own keys and the groups': made here, kept sealed in the database, handed out opened.
 
 Called by the carrier and by claims, which sign, seal and open with them; by fleet, which replaces a group's key when
-a terminal leaves.
+a terminal leaves. The hub's signing and sealing keys are `identity`'s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from device.clock import Clock
 from device.errors import StoreError
-from device.store.trust import Opener
-from sync.hub.ledger import milliseconds
+from sync.hub.identity import Identity, IdentityKeys
+from sync.hub.numbers import Numbers
 from sync.hub.schema import group_keys, hub_keys
 from sync.hub.storage import Storage, Tx
+from sync.hub.times import milliseconds
 from sync.hub.vault import Vault
 from sync.wire.seal import GroupSeal
-from sync.wire.sign import Signer
 
-SIGN, SEAL = "sign", "seal"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The hub's signing key and the key that terminals seal to."""
-
-    signer: Signer
-    opener: Opener
+NUMBERS, BESIDE = "numbers", "hub-keys"  # files beside the keys of persons, which no backup sets back
 
 
 class Keys:
@@ -36,14 +28,13 @@ class Keys:
 
     def __init__(self, storage: Storage, vault: Vault, clock: Clock) -> None:
         self._storage, self._vault, self._clock = storage, vault, clock
+        folder = _folder(vault)
+        self.own = IdentityKeys(storage, vault, clock, None if folder is None else folder / BESIDE)
+        self.numbers = Numbers(None if folder is None else folder / NUMBERS, clock)
 
     def identity(self) -> Identity:
         """The hub's own pair of keys; made when first asked for."""
-        with self._storage.read() as tx:
-            sign, seal = self.secret(SIGN, tx), self.secret(SEAL, tx)
-        if sign is None or seal is None:
-            return self._new_identity()
-        return Identity(Signer(sign), Opener(seal))
+        return self.own.identity()
 
     def secret(self, name: str, tx: Tx | None = None) -> bytes | None:
         """What `keep` was given under this name."""
@@ -103,20 +94,14 @@ class Keys:
             sealed=self._vault.seal("", key.key_bytes(), "group key", group, key.key_id)))
         return key
 
-    def _new_identity(self) -> Identity:
-        with self._storage.write() as tx:
-            sign, seal = self.secret(SIGN, tx), self.secret(SEAL, tx)
-            signer = Signer(sign) if sign else Signer.new()
-            opener = Opener(seal) if seal else Opener.new()
-            if sign is None:
-                self.keep(SIGN, SIGN, signer.public, signer.private_bytes(), tx)
-            if seal is None:
-                self.keep(SEAL, SEAL, opener.public, opener.private_bytes(), tx)
-        return Identity(signer, opener)
-
     def _current(self, tx: Tx, group: str) -> GroupSeal | None:
         row = tx.one(sa.select(group_keys).where(group_keys.c.group_id == group, group_keys.c.retired.is_(None)))
         return None if row is None else self._group_seal(row)
 
     def _group_seal(self, row: sa.Row[tuple[str, str, bytes]]) -> GroupSeal:
         return GroupSeal(self._vault.open_one("", row.sealed, "group key", row.group_id, row.key_id))
+
+
+def _folder(vault: Vault) -> Path | None:
+    path = vault._storage._path
+    return None if path is None else path.parent

@@ -13,39 +13,39 @@ Called by people, fleet and enrolment, which change, and by the carrier, which r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import logging
-import os
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from device.clock import Clock
-from device.errors import StoreError
 from device.store.trust import place
+from sync.hub.history import EPOCH, History, epoch_of
 from sync.hub.schema import changes, meta, streams
-from sync.hub.storage import Storage, Tx, insert_or_update
-from sync.hub.vault import Keyring, Vault
-from sync.wire.digest import DigestTree, Leaf, body_hash, bucket_hash
+from sync.hub.storage import AT_ONCE, Storage, Tx, in_parts, insert_or_update
+from sync.hub.times import milliseconds, moment
+from sync.hub.trees import Head, Trees
+from sync.hub.vault import SEAL_BYTES, Keyring, Vault, placed
+from sync.wire.digest import DigestTree, Leaf, body_hash
 from sync.wire.messages import Change
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500
 BESIDE = 48  # bytes that a change takes besides its body: key, kind, numbers
-_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 Listener = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A record is to live. owner: the person under whose key the body lies here; empty for what is nobody's."""
+    """A record is to live. owner: the key that the body lies under here (`vault`); empty for the hub's."""
 
     kind: str
     key: str
@@ -62,16 +62,6 @@ class Drop:
 
     kind: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where a stream stands: number of its last change, and the digest of its living records."""
-
-    stream: str
-    epoch: str
-    seq: int
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +88,26 @@ class Living:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A stream's tree as of one state of the ledger; never altered once it is known."""
+class Tally:
+    """How many living records of a kind there are, and how many bytes their bodies and their keys take."""
 
-    epoch: str
-    seq: int
-    tree: DigestTree
+    kind: str
+    count: int
+    body_bytes: int
+    key_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The living records of a stream, to be read piece by piece while it is open: persons, then what is neither
+    person nor template, then templates, each in order of seq."""
+
+    head: Head
+    tallies: tuple[Tally, ...]
+    changes: Iterator[Change]
+
+    def __repr__(self) -> str:
+        return f"Inventory({self.head.stream} at {self.head.seq})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +135,17 @@ class Ledger:
     def __init__(self, storage: Storage, vault: Vault, clock: Clock, mark: Path | None = None) -> None:
         """mark  the file outside the database that says how far the ledger had come; a database that stands behind
         it is an old one, and gets a new epoch"""
-        self._storage, self._vault, self._clock, self._mark = storage, vault, clock, mark
+        self._storage, self._vault, self._clock = storage, vault, clock
+        self._history, self._trees = History(storage, mark), Trees(vault)
         self._listeners: list[Listener] = []
         self._announced: dict[str, tuple[str, int]] = {}
-        # Not a queue: trees are a cache that several threads (API, carrier) ask for and must have at once.
-        self._guard = threading.Lock()
-        self._trees: dict[str, _Known] = {}
         with storage.write() as tx:
-            self._check_epoch(tx)
+            self.was_set_back = self._history.is_old(tx)
+            if self.was_set_back:
+                log.warning("the database is older than the mark beside the keys, or has none: a new epoch begins, "
+                            "and every terminal will be given a snapshot")
+            if self.was_set_back or not epoch_of(tx):
+                self.new_epoch(tx)
 
     # --- changing --------------------------------------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class Ledger:
         seq = self._put(tx, row.stream_id, stream, seq, [step for step in steps if isinstance(step, Put)])
         if seq != row.seq:
             tx.run(sa.update(streams).where(streams.c.stream_id == row.stream_id).values(seq=seq))
-            self._move_on(tx)
+            self._history.move_on(tx)
             tx.after_commit(_Told(self, stream))
         return seq
 
@@ -165,21 +172,24 @@ class Ledger:
             with self._storage.write() as own:
                 return self.new_epoch(own)
         epoch = secrets.token_hex(8)
-        insert_or_update(tx, meta, [{"name": "epoch", "value": epoch}])
+        insert_or_update(tx, meta, [{"name": EPOCH, "value": epoch}])
         tx.run(sa.update(streams).values(floor=streams.c.seq))
-        self._move_on(tx)
+        self._history.move_on(tx)
         for row in tx.all(sa.select(streams.c.stream)):
             tx.after_commit(_Told(self, row.stream))
         return epoch
 
-    def forget_drops(self, stream: str, before: datetime) -> int:
-        """No longer list drops older than that; who stands below them gets a snapshot. How many went."""
+    def forget_drops(self, stream: str, before: datetime, up_to: int | None = None) -> int:
+        """No longer list drops older than that, and none after the seq `up_to`; who stands below them gets a
+        snapshot. How many went."""
         with self._storage.write() as tx:
             row = self._stream(tx, stream)
             if row is None:
                 return 0
             old = sa.and_(changes.c.stream_id == row.stream_id, changes.c.leaf.is_(None),
                           changes.c.at < milliseconds(before))
+            if up_to is not None:
+                old = sa.and_(old, changes.c.seq <= up_to)
             last = tx.value(sa.select(sa.func.max(changes.c.seq)).where(old))
             if last is None:
                 return 0
@@ -192,7 +202,7 @@ class Ledger:
     @property
     def epoch(self) -> str:
         with self._storage.read() as tx:
-            return _epoch(tx)
+            return epoch_of(tx)
 
     def streams(self) -> dict[str, int]:
         """Every stream with its seq."""
@@ -202,18 +212,18 @@ class Ledger:
     def head(self, stream: str) -> Head:
         """Where the stream stands; seq 0 and the digest of nothing where it has no change yet."""
         with self._storage.read() as tx:
-            return self._tree(tx, stream)[0]
+            return self._trees.at(tx, stream)[0]
 
     def digest(self, stream: str) -> tuple[Head, DigestTree]:
         """The head and the tree behind it: no later change alters it, and the caller must not."""
         with self._storage.read() as tx:
-            return self._tree(tx, stream)
+            return self._trees.at(tx, stream)
 
     def since(self, stream: str, seq: int, max_bytes: int, epoch: str | None = None) -> Delta | None:
         """What follows `seq`, up to the head; None where a snapshot is due: another epoch, drops since then that are
         no longer listed, a `seq` ahead of the ledger, or bodies of more than `max_bytes`."""
         with self._storage.read() as tx:
-            head = self._tree(tx, stream)[0]
+            head = self._trees.at(tx, stream)[0]
             row = self._stream(tx, stream)
             if epoch not in (None, head.epoch) or seq > head.seq or (row is not None and seq < row.floor):
                 return None
@@ -228,16 +238,35 @@ class Ledger:
     def living(self, stream: str, buckets: Iterable[int] | None = None) -> Living:
         """All living records, or those of some of the 4 096 buckets."""
         with self._storage.read() as tx:
-            head = self._tree(tx, stream)[0]
+            head = self._trees.at(tx, stream)[0]
             row = self._stream(tx, stream)
             if row is None:
                 return Living(head, ())
             alive = sa.and_(changes.c.stream_id == row.stream_id, changes.c.leaf.is_not(None))
             if buckets is None:
                 return Living(head, tuple(self._opened(tx, stream, alive)))
-            found = [change for part in _parts(sorted(set(buckets)))
+            found = [change for part in in_parts(sorted(set(buckets)))
                      for change in self._opened(tx, stream, sa.and_(alive, changes.c.bucket.in_(part)))]
             return Living(head, tuple(sorted(found, key=lambda change: change.seq)))
+
+    @contextlib.contextmanager
+    def inventory(self, stream: str) -> Iterator[Inventory]:
+        """All living records in one consistent view, however large, with the keys that there were when it began; hold
+        it no longer than reading takes, since the database's log grows meanwhile."""
+        with self._storage.read() as tx, self._vault.view() as keys_of:
+            head = self._trees.at(tx, stream)[0]
+            row = self._stream(tx, stream)
+            if row is None:
+                yield Inventory(head, (), iter(()))
+                return
+            alive = sa.and_(changes.c.stream_id == row.stream_id, changes.c.leaf.is_not(None))
+            kind, length = changes.c.kind, sa.func.length
+            sizes: Any = tx.all(sa.select(kind, sa.func.count(), sa.func.sum(length(changes.c.sealed)),
+                                          sa.func.sum(length(changes.c.key))).where(alive).group_by(kind))
+            tallies = tuple(Tally(name, count, size - count * SEAL_BYTES, keys) for name, count, size, keys in sizes)
+            in_order = (kind == "person", kind.not_in(("person", "template")), kind == "template")
+            yield Inventory(head, tallies, itertools.chain.from_iterable(
+                self._opened(tx, stream, sa.and_(alive, of_kind), keys_of) for of_kind in in_order))
 
     def drops_after(self, stream: str, seq: int) -> list[tuple[str, str, int, datetime]]:
         """(kind, key, seq, when) of the drops that follow `seq` and are still listed."""
@@ -260,7 +289,7 @@ class Ledger:
     def poll(self) -> list[str]:
         """Streams that moved since the last `poll`, whichever process moved them; the first call names them all."""
         with self._storage.read() as tx:
-            epoch = _epoch(tx)
+            epoch = epoch_of(tx)
             now = {row.stream: (epoch, row.seq) for row in tx.all(sa.select(streams))}
         moved = [stream for stream, state in now.items() if self._announced.get(stream) != state]
         self._announced = now
@@ -284,7 +313,7 @@ class Ledger:
         now = milliseconds(self._clock.now())
         rows = []
         for kind in sorted({step.kind for step in steps}):
-            for part in _parts(sorted({step.key for step in steps if step.kind == kind})):
+            for part in in_parts(sorted({step.key for step in steps if step.kind == kind})):
                 alive = sa.select(changes.c.key, changes.c.sealed).where(
                     changes.c.stream_id == stream_id, changes.c.kind == kind, changes.c.key.in_(part),
                     changes.c.leaf.is_not(None)).order_by(changes.c.key)
@@ -317,133 +346,23 @@ class Ledger:
         insert_or_update(tx, changes, rows)
         return seq
 
-    def _opened(self, tx: Tx, stream: str, where: Any) -> Iterator[Change]:
+    def _opened(self, tx: Tx, stream: str, where: Any,
+                keys_of: Callable[[Iterable[str]], Keyring] | None = None) -> Iterator[Change]:
         rows: Any = tx.run(sa.select(changes.c.seq, changes.c.kind, changes.c.key, changes.c.owner, changes.c.sealed)
                       .where(where).order_by(changes.c.seq))
         before = place("change", stream)
         for part in rows.partitions(4 * AT_ONCE):
-            keys = self._vault.keys_of({row[3] for row in part})
+            keys = (keys_of or self._vault.keys_of)({row[3] for row in part})
             for row in part:
                 yield _change(row[0], row[1], row[2], row[3], row[4], before, keys)
-
-    def _tree(self, tx: Tx, stream: str) -> tuple[Head, DigestTree]:
-        """The head and its tree, brought up to date with what this transaction sees."""
-        epoch, row = _epoch(tx), self._stream(tx, stream)
-        if row is None:
-            tree = DigestTree()
-            return Head(stream, epoch, 0, tree.root()), tree
-        with self._guard:
-            known = self._trees.get(stream)
-        if known is None or known.epoch != epoch or not row.floor <= known.seq <= row.seq:
-            tree = self._built(tx, row.stream_id, stream)
-        elif known.seq < row.seq:
-            tree = self._advanced(tx, row.stream_id, stream, known)
-        else:
-            tree = known.tree
-        head = Head(stream, epoch, row.seq, tree.root())
-        # A state that may yet be undone is not remembered, nor an older one than is known.
-        if not tx.is_writing:
-            with self._guard:
-                known = self._trees.get(stream)
-                if known is None or known.epoch != epoch or known.seq < row.seq:
-                    self._trees[stream] = _Known(epoch, row.seq, tree)
-        return head, tree
-
-    def _advanced(self, tx: Tx, stream_id: int, stream: str, known: _Known) -> DigestTree:
-        tree = known.tree.copy()
-        touched = tx.all(sa.select(changes.c.bucket).distinct().where(
-            changes.c.stream_id == stream_id, changes.c.seq > known.seq))
-        for part in _parts(sorted(row.bucket for row in touched)):
-            self._fill(tx, stream, tree, sa.and_(changes.c.stream_id == stream_id, changes.c.bucket.in_(part)), part)
-        return tree
-
-    def _built(self, tx: Tx, stream_id: int, stream: str) -> DigestTree:
-        tree = DigestTree()
-        self._fill(tx, stream, tree, changes.c.stream_id == stream_id, ())
-        return tree
-
-    def _fill(self, tx: Tx, stream: str, tree: DigestTree, where: Any, emptied: Sequence[int]) -> None:
-        """Set the buckets of the living records that `where` finds; those of `emptied` without any become empty."""
-        found: dict[int, list[bytes]] = {bucket: [] for bucket in emptied}
-        keys, before = self._vault.keys_of(()), place("leaf", stream)
-        rows: Any = tx.run(sa.select(changes.c.bucket, changes.c.seq, changes.c.leaf).where(
-            where, changes.c.leaf.is_not(None)))
-        for part in rows.partitions(4 * AT_ONCE):
-            for bucket, seq, leaf in part:
-                found.setdefault(bucket, []).append(keys.open_at("", leaf, before + _placed(str(seq))))
-        for bucket, leaves in found.items():
-            tree.set_bucket(bucket, bucket_hash(leaves))
-
-    # --- the history's name ----------------------------------------------------------------------------------
-
-    def _check_epoch(self, tx: Tx) -> None:
-        known = tx.value(sa.select(meta.c.value).where(meta.c.name == "epoch"))
-        self.was_set_back = known is not None and not self._mark_agrees(tx, known)
-        if self.was_set_back:
-            log.warning("the database is older than the mark beside the keys, or has none: a new epoch begins, and "
-                        "every terminal will be given a snapshot")
-        if known is None or self.was_set_back:
-            self.new_epoch(tx)
-
-    def _mark_agrees(self, tx: Tx, epoch: str) -> bool:
-        if self._mark is None:
-            return True
-        try:
-            words = self._mark.read_text(encoding="ascii").split()
-            return words[0] == epoch and int(words[1]) <= _generation(tx)
-        except (OSError, ValueError, IndexError):
-            return False
-
-    def _move_on(self, tx: Tx) -> None:
-        """Count one more state of the ledger; written beside the database once it is committed."""
-        insert_or_update(tx, meta, [{"name": "generation", "value": str(_generation(tx) + 1)}])
-        tx.after_commit(self._write_mark)
-
-    def _write_mark(self) -> None:
-        if self._mark is None:
-            return
-        with self._storage.read() as tx:
-            text = f"{_epoch(tx)} {_generation(tx)}\n"
-        fresh = self._mark.with_name(f"{self._mark.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            fresh.write_text(text, encoding="ascii")
-            fresh.replace(self._mark)
-        except OSError as error:
-            raise StoreError(f"{self._mark}: cannot be written: {error.strerror}") from None
-
-
-def milliseconds(at: datetime) -> int:
-    """Whole milliseconds since the Unix epoch."""
-    return round((at - _BEGINNING).total_seconds() * 1000)
-
-
-def moment(ms: int) -> datetime:
-    """The moment that many milliseconds after the Unix epoch, UTC."""
-    return _BEGINNING + timedelta(milliseconds=ms)
 
 
 def _change(seq: int, kind: Any, key: str, owner: str, sealed: bytes | None, before: bytes, keys: Keyring) -> Change:
     if sealed is None:
         return Change(seq, "drop", kind, key)
-    bound = before + _placed(kind) + _placed(key) + _placed(str(seq))
+    bound = before + placed(kind) + placed(key) + placed(str(seq))
     return Change(seq, "put", kind, key, keys.open_at(owner, sealed, bound))
 
 
-def _placed(text: str) -> bytes:
-    """`place(text)`, written out: it is computed for every record of a snapshot."""
-    raw = text.encode()
-    return len(raw).to_bytes(2, "big") + raw
-
-
-def _epoch(tx: Tx) -> str:
-    found = tx.value(sa.select(meta.c.value).where(meta.c.name == "epoch"))
-    return str(found) if found is not None else ""
-
-
-def _generation(tx: Tx) -> int:
-    return int(tx.value(sa.select(meta.c.value).where(meta.c.name == "generation")) or 0)
-
-
-def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start:start + AT_ONCE]
+__all__ = ["Change", "Delta", "Drop", "Head", "Inventory", "Ledger", "Listener", "Living", "Put", "Tally",
+           "group_stream", "milliseconds", "moment", "terminal_stream"]

@@ -1,11 +1,13 @@
 """Commands and desired state as rows: what a terminal is to do or to hold. The carrier sends them.
 
 A command is for the boot in which the terminal last reported, and expires; whoever has not reported gets none.
-Desired state holds until told otherwise, with a version that only rises.
+Desired state holds until told otherwise, with a version that only rises, past whatever the terminal holds already: a
+hub that was set back does not know what it wanted since.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,13 +17,17 @@ import sqlalchemy as sa
 
 from device.clock import Clock
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
-from sync.hub.ledger import milliseconds, moment
+from sync.hub.history import epoch_of
 from sync.hub.schema import commands, desired, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.hub.times import checked, milliseconds, moment
 
 Verb = Literal["release", "reset", "reboot", "update", "report"]
 Mode = Literal["normal", "free", "lockdown"]
 VERBS: tuple[Verb, ...] = ("release", "reset", "reboot", "update", "report")
+ALWAYS: tuple[Verb, ...] = ("release", "reset", "report")
+"""What every terminal obeys; of the rest a terminal states what it can do, as the version `verbs` of its health."""
+
 MODES: tuple[Mode, ...] = ("normal", "free", "lockdown")
 
 # A release is for somebody who stands at the door; the rest may wait for a slow link.
@@ -29,6 +35,7 @@ LIVES = {"release": timedelta(seconds=10), "reset": timedelta(seconds=60)}
 LIFE = timedelta(minutes=5)
 MOST_SECONDS = 60.0
 LONGEST_ARGUMENT = 200
+HIGHEST_VERSION = 2**53  # what a terminal states beyond that is not followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ class Orders:
 
     def command(self, terminal_id: str, verb: str, seconds: float | None = None, argument: str = "",
                 ordered_by: str = "") -> str:
-        """The id of a new command. InTheWay for a terminal that has not reported yet or was revoked."""
+        """The id of a new command. InTheWay for a terminal that has not reported yet, was revoked, or does not state
+        that it can do this."""
         if verb not in VERBS:
             raise FieldRefused("verb", f"one of {', '.join(VERBS)}")
         if seconds is not None and (verb != "release" or not 0 < seconds <= MOST_SECONDS):
@@ -85,6 +93,8 @@ class Orders:
             row = self._terminal(tx, terminal_id)
             if row.boot_id is None:
                 raise InTheWay(f"terminal {terminal_id} has not reported yet: a command is for one boot of it")
+            if verb not in ALWAYS and verb not in _stated(row):
+                raise InTheWay(f"terminal {terminal_id} does not state that it can {verb}")
             tx.run(sa.insert(commands).values(
                 command_id=command_id, terminal_id=terminal_id, boot_id=row.boot_id, verb=verb, seconds=seconds,
                 argument=argument, issued=milliseconds(now), expires=milliseconds(now + LIVES.get(verb, LIFE)),
@@ -128,15 +138,28 @@ class Orders:
         """Set the mode (with its end) or the configuration's version; the state with its new version."""
         if mode is not None and mode not in MODES:
             raise FieldRefused("mode", f"one of {', '.join(MODES)}")
-        if until is not None and (mode in (None, "normal") or until <= self._clock.now()):
+        if until is not None and (mode in (None, "normal") or checked("until", until) <= self._clock.now()):
             raise FieldRefused("until", "for free or lockdown, and in the future")
         with self._storage.write() as tx:
-            self._terminal(tx, terminal_id)
-            now = self._wanted(tx, terminal_id)
+            row, now = self._terminal(tx, terminal_id), self._wanted(tx, terminal_id)
+            held = row.desired_version or 0
+            version = max(now.version, held if held < HIGHEST_VERSION else 0) + 1
             insert_or_update(tx, desired, [{
-                "terminal_id": terminal_id, "version": now.version + 1, "mode": mode or now.mode,
-                "until": _ms(until if mode is not None else now.until), "sent": now.sent,
+                "terminal_id": terminal_id, "version": version, "mode": mode or now.mode,
+                "until": _ms(until if mode is not None else now.until), "sent": now.sent, "epoch": epoch_of(tx),
                 "config_version": now.config_version if config_version is None else config_version}])
+            return self._wanted(tx, terminal_id)
+
+    def held(self, terminal_id: str, version: int) -> Wanted:
+        """A terminal says which version it holds; what is wanted of it. Where it holds a later one than was wanted
+        here since the hub was set back, that is given a version past it; what stems from before stays as it is, and
+        the fleet's view says so."""
+        now = self.wanted(terminal_id)
+        if not now.version < version < HIGHEST_VERSION:
+            return now
+        with self._storage.write() as tx:
+            tx.run(sa.update(desired).where(desired.c.terminal_id == terminal_id, desired.c.version < version,
+                                            desired.c.epoch == epoch_of(tx)).values(version=version + 1))
             return self._wanted(tx, terminal_id)
 
     def wanted(self, terminal_id: str) -> Wanted:
@@ -175,6 +198,11 @@ def _command(row: sa.Row[Any]) -> Command:
 
 def _wanted(row: sa.Row[Any]) -> Wanted:
     return Wanted(row.terminal_id, row.version, row.mode, _at(row.until), row.config_version, row.sent)
+
+
+def _stated(row: sa.Row[Any]) -> list[str]:
+    """The verbs that a terminal states beside those that all obey."""
+    return str(json.loads(row.health).get("versions", {}).get("verbs", "")).split()
 
 
 def _at(ms: int | None) -> datetime | None:

@@ -6,10 +6,11 @@ the carrier.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from sync.hub.ledger import Tally
 from sync.wire.codec import encode_body
 from sync.wire.messages import Change, PageBody, TemplateColumns
 
@@ -20,30 +21,54 @@ _IDS = 32
 _TAIL = 13  # f32 scale, u8 quality, u64 created
 
 
-def delta(changes: Sequence[Change]) -> bytes | None:
+class Body(bytes):
+    """A page's body, encoded, which knows the models whose templates are in it."""
+
+    models: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, body: PageBody) -> Body:
+        made = cls(encode_body(body))
+        made.models = body.models
+        return made
+
+
+def delta(changes: Sequence[Change]) -> Body | None:
     """The encoded body of one page with all of them; None where it would be too large for a message."""
     if sum(len(change.body) for change in changes) > DELTA_BYTES:
         return None
     drops = tuple(change for change in changes if change.op == "drop")
-    body = encode_body(PageBody(drops, _puts(changes), tuple(_columns(_templates(changes)))))
+    body = Body.of(PageBody(drops, _puts(changes), tuple(_columns(_templates(changes)))))
     return body if len(body) <= DELTA_BYTES else None
 
 
-def snapshot(living: Sequence[Change]) -> list[bytes]:
-    """The encoded bodies of all parts, persons before what belongs to them; one empty part where nothing lives."""
-    parts = [encode_body(PageBody((), _puts(part), tuple(_columns(_templates(part)))))
-             for part in _cut((*_puts(living), *_templates(living)))]
-    return parts or [encode_body(PageBody())]
+def parts_of(tallies: Iterable[Tally]) -> int:
+    """How many parts a snapshot of so many records takes; at least one."""
+    return max(1, -(-sum(map(_tally_weight, tallies)) // PART_BYTES))
 
 
-def repair(living: Sequence[Change], buckets: Sequence[int]) -> bytes | None:
+def snapshot(living: Iterable[Change], parts: int) -> Iterator[Body]:
+    """The encoded bodies of so many parts (`parts_of`), as they are made. `living` has persons first and templates
+    last; a record goes into the part in which it begins, so that the number is known before the first is read."""
+    read = iter(living)
+    held, begun = next(read, None), 0
+    for number in range(1, parts + 1):
+        part: list[Change] = []
+        while held is not None and (begun < number * PART_BYTES or number == parts):
+            part.append(held)
+            begun += _weight(held)
+            held = next(read, None)
+        yield Body.of(PageBody((), _puts(part), tuple(_columns(_templates(part)))))
+
+
+def repair(living: Sequence[Change], buckets: Sequence[int]) -> Body | None:
     """The encoded body of one page with all that lives in these buckets; None where a snapshot serves better.
 
     One page, because a template may need a person of another bucket: all of it holds, or nothing.
     """
     if sum(len(change.body) for change in living) > DELTA_BYTES:
         return None
-    body = encode_body(PageBody((), _puts(living), tuple(_columns(_templates(living))), tuple(buckets)))
+    body = Body.of(PageBody((), _puts(living), tuple(_columns(_templates(living))), tuple(buckets)))
     return body if len(body) <= DELTA_BYTES else None
 
 
@@ -56,17 +81,15 @@ def _templates(changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.op == "put" and change.kind == "template")
 
 
-def _cut(changes: Sequence[Change]) -> Iterator[tuple[Change, ...]]:
-    part: list[Change] = []
-    size = 0
-    for change in changes:
-        part.append(change)
-        size += len(change.body) + (_OVERHEAD + len(change.key) if change.kind != "template" else 0)
-        if size >= PART_BYTES:
-            yield tuple(part)
-            part, size = [], 0
-    if part:
-        yield tuple(part)
+def _weight(change: Change) -> int:
+    """About how many bytes a record takes in a part."""
+    return len(change.body) + (_OVERHEAD + len(change.key) if change.kind != "template" else 0)
+
+
+def _tally_weight(tally: Tally) -> int:
+    """The sum of `_weight` over the records of a kind."""
+    beside = _OVERHEAD * tally.count + tally.key_bytes if tally.kind != "template" else 0
+    return tally.body_bytes + beside
 
 
 def _columns(changes: Sequence[Change]) -> Iterator[TemplateColumns]:

@@ -22,8 +22,9 @@ class Places:
     """The paths of one hub.
 
     database  persons, templates, ledger, events: sealed where it matters
-    vault     the keys of persons, each sealed under the master key; destroyed one by one, never part of a backup
+    vault     salts of the keys of persons, templates and credentials; destroyed one by one, never part of a backup
     mark      how far the ledger had come when last written, by which an old database is noticed
+    endings   what has ended for good, done again on a database that was set back
     master    the master key where no service manager hands one over
     run       what lives only as long as the hub does: the private broker's files
     """
@@ -32,6 +33,7 @@ class Places:
     database: Path
     vault: Path
     mark: Path
+    endings: Path
     master: Path
     run: Path
 
@@ -41,7 +43,8 @@ def places(environment: Mapping[str, str] | None = None, root: Path | None = Non
     chosen = root or (os.environ if environment is None else environment).get("FLEETHUB_STATE")
     top = Path(chosen).absolute() if chosen else DEFAULT_ROOT
     keys = top / "keys"
-    return Places(top, top / "data" / "hub.db", keys / "persons.db", keys / "mark", keys / "master.key", top / "run")
+    return Places(top, top / "data" / "hub.db", keys / "keys.db", keys / "mark", keys / "endings",
+                  keys / "master.key", top / "run")
 
 
 def make_folders(where: Places) -> None:

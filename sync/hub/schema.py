@@ -1,8 +1,9 @@
 """The hub's tables. Times are milliseconds since the Unix epoch, UTC, unless a column's name says otherwise.
 
 In the clear are random ids, ids that the site's administrator chose (sites, groups, terminals), order and times.
-Columns named `sealed` are opened with a key that lies outside this database (`keys`): a person's record, consents,
-templates, photos and credentials under that person's own key, everything else under the hub's.
+Columns named `sealed` are opened with a key that lies outside this database (`vault`): a person's record and consents
+under the person's key, a template and its photo under the template's, a credential under its own, everything else
+under the hub's.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def _terminal(primary_key: bool = False, index: bool = False) -> Column[str]:
     return Column("terminal_id", ID, owner, primary_key=primary_key, index=index, nullable=False)
 
 
-# name -> value: the ledger's epoch and generation, how often faces were added, whether an erasure is due
+# name -> value: the ledger's epoch and generation, how often faces were added, whether an erasure is due, up to where
+# the list of endings was seen, when the clock was last believed
 meta = Table("meta", metadata, Column("name", ID, primary_key=True), Column("value", Text, nullable=False))
 
 # --- who ---------------------------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ consents = Table(
 templates = Table(
     "templates", metadata,
     Column("template_id", ID, primary_key=True), _person(index=True), Column("model_id", String(200), nullable=False),
-    Column("consent_id", ID, ForeignKey("consents.consent_id"), nullable=False),
+    Column("consent_id", ID, ForeignKey("consents.consent_id"), nullable=False, index=True),
     Column("generation", BigInteger, nullable=False, index=True), Column("sealed", LargeBinary, nullable=False))
 
 photos = Table(
@@ -90,8 +92,8 @@ credentials = Table(
     Column("credential_id", ID, primary_key=True), _person(index=True), Column("method", ID, nullable=False),
     Column("finder", LargeBinary, unique=True), Column("sealed", LargeBinary, nullable=False))
 
-# Persons whose records are gone and whose keys have yet to be destroyed.
-shreds = Table("shreds", metadata, Column("person_id", ID, primary_key=True))
+# Keys of what is gone that have yet to be destroyed.
+shreds = Table("shreds", metadata, Column("name", ID, primary_key=True))
 
 # --- the ledger --------------------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ streams = Table(
     Column("seq", BigInteger, nullable=False), Column("floor", BigInteger, nullable=False))
 
 # One row per record that ever lived: its last change. A put has a leaf and a body, a drop neither.
-# owner   whose key the body is sealed under; empty for the hub's
+# owner   the key that the body is sealed under; empty for the hub's
 # leaf    the record's hash for the digest, sealed under the hub's key: a hash of a name would give the name away
 # erased  of a drop: SHA-256 of the sealed body that was erased, which tells nobody what was in it
 changes = Table(
@@ -147,6 +149,14 @@ receipts = Table(
     Column("digest", LargeBinary, nullable=False), Column("issued", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False))
 
+# Groups' streams that a terminal is to hold no longer and has not shown to be rid of.
+# seq   up to which it owed no receipt when it left
+# head  where the stream stood then: what it signs of an earlier state proves nothing
+departures = Table(
+    "departures", metadata, _terminal(primary_key=True), Column("stream", String(80), primary_key=True),
+    Column("seq", BigInteger, nullable=False), Column("head", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False))
+
 claims = Table(
     "claims", metadata,
     Column("code_hash", LargeBinary, primary_key=True), _terminal(index=True),
@@ -170,12 +180,13 @@ commands = Table(
     Column("answered", BigInteger),
     Column("outcome", ID), Column("reason", Text, nullable=False, default=""))
 
-# sent  the version that was last handed to the broker
+# sent   the version that was last handed to the broker
+# epoch  the ledger's when this was wanted: what stems from an earlier one may be older than what the terminal holds
 desired = Table(
     "desired", metadata, _terminal(primary_key=True),
     Column("version", BigInteger, nullable=False), Column("mode", ID, nullable=False),
     Column("until", BigInteger), Column("config_version", BigInteger, nullable=False, default=0),
-    Column("sent", BigInteger, nullable=False, default=0))
+    Column("sent", BigInteger, nullable=False, default=0), Column("epoch", ID, nullable=False, default=""))
 
 # --- events ------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,9 @@ class Service:
         self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
         self.http: HttpServer | None = None
         self._moved: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._is_list_due = True
+        self._shut_out: frozenset[str] = frozenset()
+        self._evicting: frozenset[str] = frozenset()
+        self._is_fleet_due = True
         self._looked_at = self._served_at = float("-inf")
         self._workers = [Worker("wire", self._work, self._clock), Worker("tidy", self._tidy, self._clock)]
 
@@ -80,7 +82,7 @@ class Service:
         """Start everything; app is the API's ASGI application. BrokerMissing where there is no Mosquitto."""
         self._write_own_certificate()
         self._files.write()
-        self._files.write_revoked()
+        self._shut_out = frozenset(self.claims.shut_out())
         if self.broker:
             self.broker.start()
         self.hub.ledger.listen(self._has_moved)
@@ -161,22 +163,30 @@ class Service:
             self.wire.distributor.changed(list(dict.fromkeys(moved)))
         if is_due:
             self.wire.courier.tick()
-        if self._is_list_due or now - self._served_at >= AGAIN_S:
-            self._served_at = now
+        if self._is_fleet_due or now - self._served_at >= AGAIN_S:
+            self._served_at, self._is_fleet_due = now, False
             self._serve_fleet()
 
     def _serve_fleet(self) -> None:
         self.carrier.watch()
         self.carrier.serve_sites(self.roster.sites())
-        is_list_due, self._is_list_due = self._is_list_due, False
-        if is_list_due:
-            self._files.write_revoked()
-        if (self._files.write() or is_list_due) and self.broker:
+        self._evict_the_shut_out()
+        if self._files.write() and self.broker:
             self.broker.reload()
             # Whoever subscribed before the broker knew its groups was not given the heads that the broker keeps, and
             # a busy broker takes seconds to read its list anew.
             self.wire.distributor.say_heads_in(*HEADS_AGAIN_S)
         self.wire.look_after_fleet()
+
+    def _evict_the_shut_out(self) -> None:
+        """Who has come to be ours no longer loses the connection that it has; a round after the broker was told, so
+        that it is not let in again."""
+        if not self.broker:
+            return
+        now = frozenset(self.claims.shut_out())
+        for terminal_id in sorted(self._evicting & now):
+            self.carrier.evict(terminal_id)
+        self._evicting, self._shut_out = now - self._shut_out, now
 
     def _has_moved(self, stream: str) -> None:
         self._moved.put(stream)
@@ -186,7 +196,7 @@ class Service:
         while True:
             try:
                 self.hub.tidy()
-                self._renew_own_certificate()
+                self._renew_certificates()
             except StoreError as error:
                 log.error("tidying: %s", error)
             for _ in range(int(TIDY_S / 10)):
@@ -204,7 +214,7 @@ class Service:
         return Contact(self.options.broker_host, self.broker_port, (identity.signer.public,), identity.opener.public)
 
     def _claimed(self) -> None:
-        self._is_list_due = True
+        self._is_fleet_due = True
         self.carrier.wake()
 
     def _address(self) -> Address:
@@ -217,18 +227,28 @@ class Service:
                            (where.key, own.key)):
             replace(path, data)
 
-    def _renew_own_certificate(self) -> None:
-        if is_renewal_due(self._address().certificate.read_bytes(), self._clock.now(), SERVER_LIFE):
+    def _renew_certificates(self) -> None:
+        """Write the hub's own anew as they age: the one it shows the broker, and the API's."""
+        if self._is_old(self._address().certificate):
             self._write_own_certificate()
             self.carrier.stop()
             self.carrier.start()
+        if self.http and self._is_old(self.http.certificate):
+            self._write_api_certificate(self.http.host)
+            self.http.renew()
+
+    def _is_old(self, certificate: Path) -> bool:
+        return is_renewal_due(certificate.read_bytes(), self._clock.now(), SERVER_LIFE)
 
     def _http_server(self, app: Any, host: str, port: int) -> HttpServer:
+        return HttpServer(app, host, port, *self._write_api_certificate(host), self._clock)
+
+    def _write_api_certificate(self, host: str) -> tuple[Path, Path]:
         issued = self.authority.server(_names(*self.options.api_names, host))
-        run: Path = self.hub.where.run
-        replace(run / "api.pem", issued.certificate)
-        replace(run / "api.key", issued.key)
-        return HttpServer(app, host, port, run / "api.pem", run / "api.key", self._clock)
+        certificate, key = self.hub.where.run / "api.pem", self.hub.where.run / "api.key"
+        replace(certificate, issued.certificate)
+        replace(key, issued.key)
+        return certificate, key
 
 
 def _names(*given: str) -> list[str]:

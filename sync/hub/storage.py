@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from alembic import command
@@ -31,23 +31,30 @@ from sqlalchemy.sql import Executable
 
 from device.errors import StoreError
 from sync.hub import schema
+from sync.hub.endings import Ending, Endings
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BUSY_MS = 10_000
 WAIT_S = 60
 PAUSE_S = 0.005
 CHECKPOINT_BYTES = 4 << 20
+AT_ONCE = 500
 FILE_MODE = 0o600
+ENDINGS_SEEN = "endings_seen"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Tx:
-    """One transaction: statements, and what is to be called once it has been committed."""
+    """One transaction: statements, what is to be durable elsewhere before it is committed, and what is to be called
+    after that."""
 
-    def __init__(self, connection: Connection, is_writing: bool) -> None:
+    def __init__(self, connection: Connection, is_writing: bool, endings: Endings | None = None) -> None:
         self.connection = connection
         self.is_writing = is_writing
+        self._endings = endings
+        self._before: dict[Callable[[list[Any]], None], list[Any]] = {}
         self._after: list[Callable[[], None]] = []
 
     def run(self, statement: Executable, rows: Any = None) -> CursorResult[Any]:
@@ -66,10 +73,38 @@ class Tx:
         """The first column of the first row, or None."""
         return self.run(statement).scalar()
 
+    def before_commit(self, keep: Callable[[list[T]], None]) -> list[T]:
+        """What `keep` is handed, once, right before the commit, to make it durable elsewhere: add to it. Where there
+        is no commit, it never is."""
+        return self._before.setdefault(keep, [])
+
+    def ended(self, kind: str, *ids: str) -> None:
+        """Something has ended for good with this transaction: no database from before it will bring it back
+        (`endings`; `replay` knows the kinds)."""
+        if self._endings is not None:
+            self.before_commit(self._append_endings).append((kind, *ids))
+
+    def missed_endings(self) -> list[Ending]:
+        """What has ended and this database, which was set back, does not know; from now on it does, and what this
+        transaction does about it is not noted again."""
+        if self._endings is None:
+            return []
+        seen = self._endings_seen()
+        missed, size = self._endings.since(seen)
+        self._endings = None
+        if size != seen:
+            insert_or_update(self, schema.meta, [{"name": ENDINGS_SEEN, "value": str(size)}])
+        return missed
+
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have `call` called after the commit; never, where there is none. The same one is called once."""
         if call not in self._after:
             self._after.append(call)
+
+    def committing(self) -> None:
+        """Called by the storage alone: what must be durable elsewhere first is made so."""
+        for keep, items in list(self._before.items()):
+            keep(items)
 
     def committed(self) -> None:
         """Called by the storage alone: what was asked for is done, whatever one of the calls meets."""
@@ -79,13 +114,22 @@ class Tx:
             except Exception:
                 log.exception("a call after a commit failed; the commit stands")
 
+    def _append_endings(self, endings: list[Ending]) -> None:
+        if self._endings is not None:
+            seen = self._endings.append(self._endings_seen(), endings)
+            insert_or_update(self, schema.meta, [{"name": ENDINGS_SEEN, "value": str(seen)}])
+
+    def _endings_seen(self) -> int:
+        return int(self.value(sa.select(schema.meta.c.value).where(schema.meta.c.name == ENDINGS_SEEN)) or 0)
+
 
 class Storage:
     """The open database; any thread may use it."""
 
-    def __init__(self, engine: Engine, path: Path | None) -> None:
+    def __init__(self, engine: Engine, path: Path | None, endings: Endings | None = None) -> None:
         self._engine = engine
         self._path = path
+        self._endings = endings
         # Not a queue: SQLite has one writer at a time anyway, and whoever waits here holds nothing else. The file
         # lock extends it to other processes (`fleethub person add` beside a running hub), so that no two
         # connections ever write or checkpoint at once, which is what SQLite's WAL-reset race needs.
@@ -94,10 +138,11 @@ class Storage:
         self._tx: Tx | None = None
 
     @classmethod
-    def open(cls, where: Path | str, tables: sa.MetaData | None = None) -> Storage:
+    def open(cls, where: Path | str, tables: sa.MetaData | None = None, endings: Endings | None = None) -> Storage:
         """The database in that file (made where there is none) or at that address, brought up to date.
 
-        tables  of a small database that has no steps; without them it is the hub's
+        tables   of a small database that has no steps; without them it is the hub's
+        endings  the list of what has ended for good; without one, nothing is noted
         StoreError where it cannot be opened, or is of a later release.
         """
         path = where if isinstance(where, Path) else None
@@ -107,7 +152,7 @@ class Storage:
         if path:
             event.listen(engine, "connect", _set_pragmas)
             event.listen(engine, "begin", _begin)
-        storage = cls(engine, path)
+        storage = cls(engine, path, endings)
         try:
             if tables is None:
                 storage._migrate()
@@ -126,7 +171,7 @@ class Storage:
             yield held
             return
         with self._reporting(), self._engine.connect() as connection, connection.begin():
-            yield Tx(connection, is_writing=False)
+            yield Tx(connection, False)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
@@ -138,9 +183,10 @@ class Storage:
             with self._reporting(), self._engine.connect() as plain:
                 connection = plain.execution_options(hub_writes=True)
                 with connection.begin():
-                    self._tx = tx = Tx(connection, is_writing=True)
+                    self._tx = tx = Tx(connection, True, self._endings)
                     try:
                         yield tx
+                        tx.committing()
                     finally:
                         self._tx = None
             self._checkpoint_if_due()
@@ -267,6 +313,11 @@ def insert_or_update(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) ->
            else statement.on_conflict_do_nothing(index_elements=keys), rows)
 
 
+def in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, as many at a time as one statement takes."""
+    return (items[start:start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+
+
 def _begin(connection: Connection) -> None:
     # The driver begins nothing by itself (isolation_level None): a reader takes its view at its first statement, a
     # writer its lock at once, so that it never finds at the end that another was quicker.
@@ -315,4 +366,4 @@ _ADVICE = (
     ("disk I/O error", "the disk fails to read or write"),
 )
 
-__all__ = ["Storage", "Tx", "insert_or_update", "schema"]
+__all__ = ["AT_ONCE", "Storage", "Tx", "in_parts", "insert_or_update", "schema"]

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from device.clock import Clock
 from sync.hub.errors import FieldRefused, NotThere
 from sync.hub.groups import check_title
-from sync.hub.ledger import milliseconds, moment
 from sync.hub.schema import tokens
 from sync.hub.storage import Storage
+from sync.hub.times import checked, milliseconds, moment
 
 SCOPES = ("read", "write", "admin")
 """Each may do what those before it may: read asks, write enrols and removes persons and sends commands, admin
@@ -46,7 +46,7 @@ class Tokens:
         """(the token, to be shown this once; what is kept of it)."""
         if scope not in SCOPES:
             raise FieldRefused("scope", f"one of {', '.join(SCOPES)}")
-        if expires is not None and expires <= self._clock.now():
+        if expires is not None and checked("expires", expires) <= self._clock.now():
             raise FieldRefused("expires", "lies in the past")
         secret, token_id = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(4)
         with self._storage.write() as tx:
@@ -71,6 +71,7 @@ class Tokens:
             if not tx.run(sa.update(tokens).where(tokens.c.token_id == token_id)
                           .values(revoked=milliseconds(self._clock.now()))).rowcount:
                 raise NotThere(f"there is no token {token_id[:60]!r}")
+            tx.ended("token", token_id)
 
     def all(self) -> list[Token]:
         with self._storage.read() as tx:

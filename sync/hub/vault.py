@@ -1,9 +1,11 @@
 """The keys that open what the hub's database holds; they lie outside it.
 
 The master key comes from the service manager's credential `fleethub-key`, from the file that FLEETHUB_KEY names, or
-from the keys folder. Under it lie the hub's own bodies, and one random key for each person, kept in a small file of
-its own. Destroying that one key ends everything that was ever sealed for the person, in this database and in every
-backup of it; so the file of keys is mirrored, never archived: of it only the newest copy may exist.
+from the keys folder. Under it lie the hub's own bodies. Whatever can end by itself has a key of its own: each person,
+each template (and the picture that it was made from), each credential. Such a key is derived from the master key and
+a random salt, which is kept in a small file; destroying that one salt ends everything that was ever sealed under it,
+in this database and in every backup of it. So the file of salts is mirrored, never archived: of it only the newest
+copy may exist.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,73 +25,93 @@ from device.errors import SealBroken
 from device.store.seal import KEY_BYTES, Key
 from device.store.trust import place
 from sync.hub.places import Places
-from sync.hub.storage import Storage, insert_or_update
+from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
 from sync.wire.seal import GroupSeal
 
 CREDENTIAL = "fleethub-key"
 VARIABLE = "FLEETHUB_KEY"
-AT_ONCE = 500
+SALT_BYTES = 16
+SEAL_BYTES = 28  # what a sealed body has more than the body: nonce and tag
 
 _tables = sa.MetaData()
-_keys = sa.Table("person_keys", _tables, sa.Column("person_id", sa.String(64), primary_key=True),
-                 sa.Column("wrapped", sa.LargeBinary, nullable=False))
+_keys = sa.Table("keys", _tables, sa.Column("name", sa.String(64), primary_key=True),
+                 sa.Column("salt", sa.LargeBinary, nullable=False))
 
 
 class Vault:
-    """Seals and opens; the keys themselves never leave it."""
+    """Seals and opens; the keys themselves never leave it. A person's key bears the person's id, another what
+    `own_key` says."""
 
     def __init__(self, master: Key, storage: Storage) -> None:
-        self._master = GroupSeal(master.derive("fleethub person keys"))
+        self._secret = master.derive("fleethub record keys")
         self._hub = GroupSeal(master.derive("fleethub records"))
         self._finder = master.derive("fleethub finders")
         self._storage = storage
+        self._fresh: dict[str, bytes] = {}  # salts made in the hub's transaction that is being written
+        self._fresh_of: Tx | None = None
 
     @classmethod
     def open(cls, where: Places, environment: Mapping[str, str] | None = None) -> Vault:
         """The vault of a hub; on the very first start the master key is made (0600).
 
-        SealBroken where the key is missing although there is a database, or where others may read it.
+        SealBroken where the master key or the file of salts is missing although there is a database, or where others
+        may read the key.
         """
-        return cls(load_master(where, environment), Storage.open(where.vault, _tables))
+        master = load_master(where, environment)
+        if where.database.exists() and not where.vault.exists():
+            raise SealBroken(f"{where.vault}: missing, and {where.database} is sealed under it; put its newest copy "
+                             "back")
+        return cls(master, Storage.open(where.vault, _tables))
 
     def close(self) -> None:
         self._storage.close()
 
-    def make(self, person_id: str) -> None:
-        """A new key for a person; durable before anything is sealed under it."""
-        wrapped = self._master.seal(secrets.token_bytes(KEY_BYTES), place("person key", person_id))
-        with self._storage.write() as tx:
-            insert_or_update(tx, _keys, [{"person_id": person_id, "wrapped": wrapped}])
-
-    def destroy(self, person_ids: Iterable[str]) -> None:
-        """End these persons' keys for good, in every byte of the file."""
-        gone = list(person_ids)
-        if not gone:
+    def make(self, names: Iterable[str], tx: Tx | None = None) -> None:
+        """New keys; durable before the hub's transaction that is sealed under them is committed."""
+        fresh = {name: secrets.token_bytes(SALT_BYTES) for name in names}
+        if tx is None:
+            self._store(list(fresh.items()))
             return
+        if self._fresh_of is not tx:
+            self._fresh, self._fresh_of = {}, tx  # another's that was undone are nobody's
+        self._fresh.update(fresh)
+        tx.before_commit(self._store).extend(fresh.items())
+
+    def destroy(self, names: Iterable[str]) -> bool:
+        """End these keys for good, in every byte of the file; false where a reader held up the last of it: then it is
+        to be called again."""
+        gone = list(names)
+        if not gone:
+            return True
         with self._storage.write() as tx:
-            for start in range(0, len(gone), AT_ONCE):
-                tx.run(sa.delete(_keys).where(_keys.c.person_id.in_(gone[start:start + AT_ONCE])))
-        self._storage.erase()
+            for part in in_parts(gone):
+                tx.run(sa.delete(_keys).where(_keys.c.name.in_(part)))
+        return self._storage.erase()
 
     def known(self) -> set[str]:
-        """Persons who have a key."""
+        """The names of all keys."""
         with self._storage.read() as tx:
-            return {row.person_id for row in tx.all(sa.select(_keys.c.person_id))}
+            return {row.name for row in tx.all(sa.select(_keys.c.name))}
 
-    def keys_of(self, person_ids: Iterable[str]) -> Keyring:
-        """The keys of these persons (an empty id is the hub itself), to be held no longer than one piece of work."""
-        wanted = sorted({person_id for person_id in person_ids if person_id})
-        found: dict[str, GroupSeal] = {"": self._hub}
+    def keys_of(self, names: Iterable[str]) -> Keyring:
+        """The keys of that name (an empty one is the hub itself), to be held no longer than one piece of work."""
+        wanted = {name for name in names if name}
+        found = {name: self._made(name, salt) for name in wanted if (salt := self._fresh.get(name)) is not None}
+        if kept := wanted - found.keys():
+            with self._storage.read() as tx:
+                found |= self._kept(tx, kept)
+        return Keyring({"": self._hub, **found})
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[Callable[[Iterable[str]], Keyring]]:
+        """`keys_of` as of now for as long as it is held: a key that is destroyed meanwhile is still there, and leaves
+        the file after that."""
         with self._storage.read() as tx:
-            for start in range(0, len(wanted), AT_ONCE):
-                part = wanted[start:start + AT_ONCE]
-                for row in tx.all(sa.select(_keys).where(_keys.c.person_id.in_(part))):
-                    found[row.person_id] = GroupSeal(
-                        self._master.open(row.wrapped, place("person key", row.person_id)))
-        return Keyring(found)
+            tx.one(sa.select(_keys.c.name).limit(1))  # a view begins with its first statement
+            yield lambda names: Keyring({"": self._hub, **self._kept(tx, set(names) - {""})})
 
     def seal(self, owner: str, plain: bytes, *bound: str | int) -> bytes:
-        """`plain` under the key of a person, or of the hub where `owner` is empty, bound to a place."""
+        """`plain` under the key of that name, or the hub's where `owner` is empty, bound to a place."""
         return self.keys_of([owner]).seal(owner, plain, *bound)
 
     def open_one(self, owner: str, sealed: bytes, *bound: str | int) -> bytes:
@@ -101,12 +124,27 @@ class Vault:
         joined = b"".join(len(part).to_bytes(4, "big") + part for part in raw)
         return hmac.digest(self._finder, joined, hashlib.sha256)[:16]
 
+    def _store(self, fresh: list[tuple[str, bytes]]) -> None:
+        with self._storage.write() as tx:
+            insert_or_update(tx, _keys, [{"name": name, "salt": salt} for name, salt in fresh])
+        self._fresh, self._fresh_of = {}, None
+
+    def _kept(self, tx: Tx, names: set[str]) -> dict[str, GroupSeal]:
+        found: dict[str, GroupSeal] = {}
+        for part in in_parts(sorted(names)):
+            rows: Any = tx.run(sa.select(_keys.c.name, _keys.c.salt).where(_keys.c.name.in_(part)))
+            found |= {name: self._made(name, salt) for name, salt in rows}
+        return found
+
+    def _made(self, name: str, salt: bytes) -> GroupSeal:
+        return GroupSeal(hmac.digest(self._secret, salt + name.encode(), hashlib.sha256))
+
     def __repr__(self) -> str:
         return "Vault(secret)"
 
 
 class Keyring:
-    """Some persons' keys and the hub's, unwrapped."""
+    """Some keys and the hub's."""
 
     def __init__(self, keys: dict[str, GroupSeal]) -> None:
         self._keys = keys
@@ -124,11 +162,22 @@ class Keyring:
     def _of(self, owner: str) -> GroupSeal:
         key = self._keys.get(owner)
         if key is None:
-            raise SealBroken(f"person {owner} has no key: removed for good")
+            raise SealBroken(f"{owner} has no key: removed for good")
         return key
 
     def __repr__(self) -> str:
         return "Keyring(secret)"
+
+
+def own_key(kind: str, record_id: str) -> str:
+    """Name of the key of a template (and its picture) or a credential."""
+    return f"{kind}/{record_id}"
+
+
+def placed(text: str) -> bytes:
+    """`place(text)`, written out: it is computed for every record of a snapshot."""
+    raw = text.encode()
+    return len(raw).to_bytes(2, "big") + raw
 
 
 def load_master(where: Places, environment: Mapping[str, str] | None = None) -> Key:

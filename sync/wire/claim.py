@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 Pem = Annotated[str, Meta(min_length=1, max_length=16_000)]
 HexKey = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+HexBytes = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", max_length=8000)]
 
 CLAIM_PATH = "/claim"
 RENEW_PATH = "/renew"
@@ -40,7 +41,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """All that the terminal's `link.toml` needs."""
+    """All that the terminal's `link.toml` needs; hub_signing are all keys of the hub that are valid now."""
 
     terminal_id: Id
     site: Id
@@ -61,8 +62,26 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 class Renewed(msgspec.Struct, frozen=True):
+    """A new certificate, and the hub's announcements of its keys (`device.store.trust_chain`), in order: a terminal
+    that was away for long need not wait for the broker to follow them."""
+
     certificate: Pem
     ca: Pem
+    hub_keys: Annotated[tuple[HexBytes, ...], Meta(max_length=64)] = ()
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why something was refused; field is empty where it is not one field's."""
+
+    field: str = ""
+    reason: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What the hub's HTTP API answers instead; a server in between may have its own "detail"."""
+
+    problems: tuple[Problem, ...] = ()
+    detail: str = ""
 
 
 def renewal_topic(site: str, terminal_id: str) -> str:

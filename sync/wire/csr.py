@@ -28,10 +28,11 @@ def request_for(key: bytes) -> bytes:
 
 
 def is_renewal_due(certificate: bytes, now: datetime) -> bool:
-    """Whether a PEM certificate is past two thirds of its life, or cannot be read."""
+    """Whether a PEM certificate is past two thirds of its life, begins only later by a clock that must be wrong then,
+    or cannot be read."""
     try:
         found = x509.load_pem_x509_certificate(certificate)
     except ValueError:
         return True
     begin, end = found.not_valid_before_utc, found.not_valid_after_utc
-    return now >= end - (end - begin) / 3
+    return now >= end - (end - begin) / 3 or now < begin

@@ -63,6 +63,7 @@ class DigestTree:
     def __init__(self) -> None:
         self._buckets = [_EMPTY] * BUCKETS
         self._ranges: list[bytes | None] = [None] * RANGES
+        self._root: bytes | None = None
 
     @classmethod
     def of(cls, leaves: Iterable[Leaf]) -> DigestTree:
@@ -78,12 +79,12 @@ class DigestTree:
     def copy(self) -> DigestTree:
         """A tree with the same hashes, to be changed without changing this one."""
         other = DigestTree()
-        other._buckets, other._ranges = list(self._buckets), list(self._ranges)
+        other._buckets, other._ranges, other._root = list(self._buckets), list(self._ranges), self._root
         return other
 
     def set_bucket(self, bucket: int, value: bytes) -> None:
         self._buckets[bucket] = value
-        self._ranges[bucket // _PER_RANGE] = None
+        self._ranges[bucket // _PER_RANGE] = self._root = None
 
     def bucket(self, bucket: int) -> bytes:
         return self._buckets[bucket]
@@ -104,7 +105,9 @@ class DigestTree:
 
     def root(self) -> bytes:
         """32 bytes; equal for equal sets."""
-        return _hash(b"root", *self.ranges())
+        if self._root is None:
+            self._root = _hash(b"root", *self.ranges())
+        return self._root
 
 
 def differing_ranges(ours: Iterable[bytes], theirs: Iterable[bytes]) -> list[int]:
@@ -125,3 +128,7 @@ def _hash(tag: bytes, *parts: bytes) -> bytes:
     for part in parts:
         told += (len(part).to_bytes(4, "big"), part)
     return hashlib.sha256(b"".join(told)).digest()
+
+
+EMPTY = DigestTree().root()
+"""Of a set without any record."""

@@ -1,8 +1,10 @@
 """Every message between terminals and hub, as typed values.
 
-A message travels in a signed envelope (see `codec`). What lies in a `bytes` field named `sealed`
-is one of the sealed bodies below, encrypted for its receivers (see `seal`). Times are whole milliseconds since the
-Unix epoch, UTC. Digests and keys are raw bytes, ids are strings that `topics.checked` accepts or 32 hex digits.
+A message travels in a signed envelope (see `codec`). What the broker can read of it is the topic, and of pages and
+heads the site, stream, epoch and sequence numbers; all else is sealed: a page's detail and body and a head's under
+the group's key or to one terminal, every other message whole to the one who is to read it (`Sealed`). Times are whole
+milliseconds since the Unix epoch, UTC. Digests and keys are raw bytes, ids are strings that `topics.checked` accepts
+or 32 hex digits.
 
 Fields are only ever added, with a default; a kept sample of each message must decode for ever.
 """
@@ -14,62 +16,76 @@ from typing import Annotated, Literal, Union
 import msgspec
 from msgspec import Meta
 
-from device.store.orders import Body, Count, Desired, DesiredBody, Id, Message, Order, OrderBody, Short
+from device.store.orders import Body, Count, Desired, Hash, Head, Id, Message, Order, Sealed, Short
+from device.store.trust import VERSION, place
 
 BRANCH = "~"
 """Between a journal's id and the name of a branch of it; see `JournalPage`."""
 
-Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Kind = Literal["person", "template", "credential", "rule", "schedule", "holiday", "pass", "area", "mode", "config",
-               "key"]
+Kind = Literal["person", "template", "credential", "rule", "schedule", "holiday", "pass", "area", "door",
+               "position", "mode", "config", "key"]
 
 
-# --- hub -> terminal -------------------------------------------------------------------------------------
+# --- hub -> terminals of a group, or one terminal --------------------------------------------------------
 
 
 class Page(Message, frozen=True, kw_only=True, tag="page"):
     """Changes from_seq+1 .. to_seq of one stream, or one part of a snapshot or of a repair.
 
-    digest  of the stream's living records after to_seq (of the whole snapshot, for its parts)
-    key_id  names the key that `sealed` (a `PageBody`) is sealed under: the group's, or the terminal's own
-    part    and parts number the pages of one snapshot or repair; 0 and 1 for a delta
+    detail  a `PageDetail`, and sealed a `PageBody`; both under the group's key, or to one terminal
     """
 
     site: Id
     stream: Id
     epoch: Id
-    form: Literal["delta", "snapshot", "repair"]
     from_seq: Count
     to_seq: Count
-    digest: Hash
-    key_id: Id
+    detail: Annotated[bytes, Meta(max_length=20_000)]
     sealed: Body
+
+
+class PageDetail(msgspec.Struct, frozen=True):
+    """What a page is; small, so that it can be read without opening the page.
+
+    digest  of the stream's living records after to_seq (of the whole snapshot, for its parts)
+    part    and parts number the pages of one snapshot or repair; 0 and 1 for a delta
+    models  of the templates that the page carries
+    """
+
+    digest: Hash
+    form: Literal["delta", "snapshot", "repair"]
     part: Count = 0
     parts: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    models: Annotated[tuple[Short, ...], Meta(max_length=50)] = ()
 
 
-class Head(Message, frozen=True, kw_only=True, tag="head"):
-    """Where a stream stands; published every minute, so that silence is noticed."""
+def detail_place(page: Page) -> bytes:
+    """What a page's detail is bound to."""
+    return place("page detail", VERSION, page.site, page.stream, page.epoch, page.from_seq, page.to_seq)
 
-    site: Id
-    stream: Id
-    epoch: Id
-    seq: Count
-    digest: Hash
-    issued_ms: Count
+
+def page_place(page: Page, detail: PageDetail) -> bytes:
+    """What a page's body is bound to."""
+    return place("page", VERSION, page.site, page.stream, page.epoch, detail.form, page.from_seq, page.to_seq,
+                 detail.part, detail.parts, *detail.models)
+
+
+# --- hub -> terminal, sealed to it -----------------------------------------------------------------------
 
 
 class Acked(Message, frozen=True, kw_only=True, tag="acked"):
     """Up to where the hub has stored the journal: the only licence to prune.
 
-    hash  of the entry stored there: a terminal that has another one was set back and wrote on, and its journal forked
+    number  rises as that of heads does
+    hash    of the entry stored there: a terminal that has another one was set back and wrote on, and its journal
+            forked
     """
 
     terminal_id: Id
     journal_id: Id
     seq: Count
-    issued_ms: Count
+    number: Count
     hash: Short = ""
 
 
@@ -84,15 +100,19 @@ class RangeHashes(Message, frozen=True, kw_only=True, tag="range_hashes"):
 
 
 class GroupKey(Message, frozen=True, kw_only=True, tag="group_key"):
-    """A group's key, sealed to one terminal; replaced when a terminal leaves the group."""
+    """A group's key; replaced when a terminal leaves the group.
+
+    number  rises as that of heads does: an older key never comes after a newer one
+    """
 
     terminal_id: Id
     group: Id
     key_id: Id
-    sealed: Body  # 32 bytes, to the terminal
+    number: Count
+    key: Key
 
 
-# --- terminal -> hub -------------------------------------------------------------------------------------
+# --- terminal -> hub, sealed to it -----------------------------------------------------------------------
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -104,8 +124,22 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     digest: Hash
 
 
+class HealthBody(msgspec.Struct, frozen=True):
+    """How the terminal is. versions: "open-door", and "config" for that of the configuration it goes by."""
+
+    versions: dict[str, str] = {}
+    clock_quality: Short = ""
+    clock_offset_s: float | None = None
+    degraded: tuple[Short, ...] = ()
+    counts: dict[str, int] = {}
+
+
 class Report(Message, frozen=True, kw_only=True, tag="report"):
-    """What a terminal holds and runs; retained, so that the hub knows it at any time."""
+    """What a terminal holds and runs; retained, so that the hub knows it at any time.
+
+    session   of this run of door-syncd
+    hub_keys  names of the hub's keys that count here
+    """
 
     terminal_id: Id
     boot_id: Id
@@ -117,7 +151,9 @@ class Report(Message, frozen=True, kw_only=True, tag="report"):
     model_ids: Annotated[tuple[Short, ...], Meta(max_length=20)]
     desired_version: Count
     key_ids: Annotated[tuple[Id, ...], Meta(max_length=200)]
-    sealed: Body  # HealthBody, to the hub
+    session: Short = ""
+    hub_keys: Annotated[tuple[Id, ...], Meta(max_length=20)] = ()
+    health: HealthBody = HealthBody()
 
 
 class Online(Message, frozen=True, kw_only=True, tag="online"):
@@ -126,6 +162,22 @@ class Online(Message, frozen=True, kw_only=True, tag="online"):
     terminal_id: Id
     is_online: bool
     session: Id
+
+
+class JournalRow(msgspec.Struct, frozen=True, array_like=True):
+    """One journal entry; field for field `device.store.records.Entry` without its journal id."""
+
+    seq: Count
+    at_us: Count
+    mono: float
+    boot_id: Short
+    clock_quality: Short
+    kind: Short
+    reason: Short
+    person_id: Short | None
+    detail: tuple[tuple[str, Union[str, int, float, bool, None]], ...]
+    prev_hash: Short
+    hash: Short
 
 
 class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
@@ -139,7 +191,7 @@ class JournalPage(Message, frozen=True, kw_only=True, tag="journal"):
     journal_id: Id
     from_seq: Count
     to_seq: Count
-    sealed: Body  # JournalBody, to the hub
+    rows: tuple[JournalRow, ...]
     anchor: Count = 0
 
 
@@ -156,7 +208,10 @@ class RepairRequest(Message, frozen=True, kw_only=True, tag="repair_request"):
 
 
 class Receipt(Message, frozen=True, kw_only=True, tag="receipt"):
-    """Deletions are done, in the file and in the matcher; the digest is the stream's after them."""
+    """Deletions are done, in the file and in the matcher; the digest is the stream's after them.
+
+    dropped  (kind, key, seq of the drop)
+    """
 
     terminal_id: Id
     stream: Id
@@ -164,7 +219,7 @@ class Receipt(Message, frozen=True, kw_only=True, tag="receipt"):
     seq: Count
     digest: Hash
     issued_ms: Count
-    sealed: Body  # ReceiptBody, to the hub
+    dropped: tuple[tuple[Kind, Id, Count], ...] = ()
 
 
 class Answer(Message, frozen=True, kw_only=True, tag="answer"):
@@ -173,16 +228,17 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     terminal_id: Id
     command_id: Id
     issued_ms: Count
-    sealed: Body  # AnswerBody, to the hub
+    outcome: Literal["done", "refused", "failed"]
+    reason: Short = ""
 
 
-AnyMessage = Union[
-    Page, Head, Desired, Order, Acked, RangeHashes, GroupKey, Report, Online, JournalPage, RepairRequest, Receipt,
-    Answer
-]
+ToTerminal = Union[Desired, Order, Acked, RangeHashes, GroupKey]
+ToHub = Union[Report, Online, JournalPage, RepairRequest, Receipt, Answer]
+Outer = Union[Page, Head, Sealed]
+AnyMessage = Union[Page, Head, ToTerminal, ToHub]
 
 
-# --- sealed bodies ---------------------------------------------------------------------------------------
+# --- what a page carries ---------------------------------------------------------------------------------
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -225,46 +281,7 @@ class PageBody(msgspec.Struct, frozen=True):
     templates: tuple[TemplateColumns, ...] = ()
     buckets: tuple[Count, ...] = ()
 
-
-class HealthBody(msgspec.Struct, frozen=True):
-    """How the terminal is."""
-
-    versions: dict[str, str] = {}
-    clock_quality: Short = ""
-    clock_offset_s: float | None = None
-    degraded: tuple[Short, ...] = ()
-    counts: dict[str, int] = {}
-
-
-class JournalRow(msgspec.Struct, frozen=True, array_like=True):
-    """One journal entry; field for field `device.store.records.Entry` without its journal id."""
-
-    seq: Count
-    at_us: Count
-    mono: float
-    boot_id: Short
-    clock_quality: Short
-    kind: Short
-    reason: Short
-    person_id: Short | None
-    detail: tuple[tuple[str, Union[str, int, float, bool, None]], ...]
-    prev_hash: Short
-    hash: Short
-
-
-class JournalBody(msgspec.Struct, frozen=True):
-    rows: tuple[JournalRow, ...]
-
-
-class ReceiptBody(msgspec.Struct, frozen=True):
-    """What was deleted: (kind, key, seq of the drop)."""
-
-    dropped: tuple[tuple[Kind, Id, Count], ...]
-
-
-class AnswerBody(msgspec.Struct, frozen=True):
-    outcome: Literal["done", "refused", "failed"]
-    reason: Short = ""
-
-
-AnyBody = Union[PageBody, DesiredBody, OrderBody, HealthBody, JournalBody, ReceiptBody, AnswerBody]
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models whose templates it carries, as `PageDetail` names them."""
+        return tuple(columns.model_id for columns in self.templates)

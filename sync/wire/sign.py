@@ -26,5 +26,9 @@ class Signer:
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
 
+    def signed(self, data: bytes) -> tuple[str, bytes]:
+        """(name of the key, its signature over `data`)"""
+        return self.key_id, self.sign(data)
+
     def __repr__(self) -> str:
         return f"Signer({self.key_id})"

@@ -44,13 +44,14 @@ PAGES = Topic("terminal", "pages", Writer.HUB, False, "the terminal's own stream
 DESIRED = Topic("terminal", "desired", Writer.HUB, True, "desired state: modes and configuration versions")
 COMMAND = Topic("terminal", "command", Writer.HUB, False, "commands that expire")
 ACKED = Topic("terminal", "acked", Writer.HUB, True, "up to where the hub has stored the journal")
+KEYS = Topic("terminal", "keys", Writer.HUB, False, "announcements of the hub's keys")
 REPORT = Topic("terminal", "report", Writer.TERMINAL, True, "cursors, digests, versions, health")
 ONLINE = Topic("terminal", "online", Writer.TERMINAL, True, "presence; also the last will")
 JOURNAL = Topic("terminal", "journal", Writer.TERMINAL, False, "journal entries")
 RECEIPTS = Topic("terminal", "receipts", Writer.TERMINAL, False, "signed deletion receipts")
 ANSWER = Topic("terminal", "answer", Writer.TERMINAL, False, "outcomes of commands")
 
-TOPICS = (GROUP_PAGES, GROUP_HEAD, PAGES, DESIRED, COMMAND, ACKED, REPORT, ONLINE, JOURNAL, RECEIPTS, ANSWER)
+TOPICS = (GROUP_PAGES, GROUP_HEAD, PAGES, DESIRED, COMMAND, ACKED, KEYS, REPORT, ONLINE, JOURNAL, RECEIPTS, ANSWER)
 
 
 def checked(name: str) -> str:

@@ -7,19 +7,29 @@ fiftieth of that, always the same, so that whoever breaks something is who finds
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sync_samples import SITE
 from sync_world import World
+
+from device.store.trust import MessageRefused, open_envelope, signed_bytes
+from sync.hub.errors import InTheWay
+from sync.wire import topics
+from sync.wire.sign import Signer
 
 ORDERS = int(os.environ.get("DOOR_ORDERS", "400"))
 STEPS = 50
 DOORS = ("t1", "t2")
+STRANGER = Signer(b"s" * 32)
 doors = st.sampled_from(DOORS)
 some_groups = st.sampled_from([("staff",), ("lab",), ("staff", "lab")])
 
@@ -37,7 +47,7 @@ class Blank:
 
 
 class Orders(RuleBasedStateMachine):
-    """The model: who is in which groups, and which groups each door serves."""
+    """The model: who is in which groups, which groups each door serves, and which mode it is to hold."""
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
@@ -45,14 +55,15 @@ class Orders(RuleBasedStateMachine):
         self.world = World(self.folder, Blank(), seed)
         self.people: dict[str, tuple[str, ...]] = {}
         self.serves: dict[str, tuple[str, ...]] = {}
-        self.ever: dict[str, set[str]] = {"staff": set(), "lab": set()}  # who ever belonged to a group
+        self.modes: dict[str, str] = {}
         self.removed: set[str] = set()
+        self.ended: set[tuple[str, str]] = set()  # who left which group since the hub was backed up: for good
         self.next = 1
-        self.kept: tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]] | None = None
-        self.was_door_set_back = False
+        self.kept: Kept | None = None
+        self.old: list[tuple[str, bytes]] = []  # what the broker's operator has kept
         for name in DOORS:
             self.world.add_door(name, ("staff",))
-            self.serves[name] = ("staff",)
+            self.serves[name], self.modes[name] = ("staff",), "normal"
 
     # --- operations --------------------------------------------------------------------------------------
 
@@ -76,11 +87,13 @@ class Orders(RuleBasedStateMachine):
     def move(self, data: st.DataObject, groups: tuple[str, ...]) -> None:
         person_id = data.draw(st.sampled_from(sorted(self.people)))
         self.world.hub.people.set_groups(person_id, groups)
+        self.ended |= {(person_id, group) for group in self.people[person_id] if group not in groups}
         self._joins(person_id, groups)
 
     @rule(door=doors, groups=some_groups)
     def serve(self, door: str, groups: tuple[str, ...]) -> None:
         self.world.hub.fleet.set_groups(door, groups)
+        self.ended |= {(door, group) for group in self.serves[door] if group not in groups}
         self.serves[door] = groups
 
     @rule(door=doors, count=st.integers(1, 5))
@@ -94,6 +107,25 @@ class Orders(RuleBasedStateMachine):
     @rule(group=st.sampled_from(["staff", "lab"]))
     def replace_key(self, group: str) -> None:
         self.world.hub.keys.rotate(group)
+
+    @rule(is_forced=st.booleans())
+    def replace_hub_keys(self, is_forced: bool) -> None:
+        own = self.world.hub.keys.own
+        with contextlib.suppress(InTheWay):
+            if own.standing().is_under_way:
+                own.retire(is_forced)
+            else:
+                own.rotate()
+
+    @rule(door=doors)
+    def command(self, door: str) -> None:
+        with contextlib.suppress(InTheWay):  # it has not reported yet
+            self.world.hub.orders.command(door, "release", 3.0)
+
+    @rule(door=doors, mode=st.sampled_from(["normal", "free", "lockdown"]))
+    def want(self, door: str, mode: str) -> None:
+        self.world.hub.orders.want(door, mode)
+        self.modes[door] = mode
 
     # --- faults ------------------------------------------------------------------------------------------
 
@@ -122,6 +154,47 @@ class Orders(RuleBasedStateMachine):
         clock = self.world.doors[door].clock
         clock.step_wall((self.world.clock.now() - clock.now()).total_seconds() + seconds)
 
+    @rule(door=doors)
+    def fill_disk(self, door: str) -> None:
+        self.world.doors[door].fill_disk()
+
+    @rule(door=doors)
+    def free_disk(self, door: str) -> None:
+        self.world.doors[door].free_disk()
+
+    @rule(door=doors)
+    def lose_journal(self, door: str) -> None:
+        self.world.doors[door].lose_journal()
+
+    @precondition(lambda self: self.world.seen)
+    @rule(door=doors, data=st.data())
+    def forge(self, door: str, data: st.DataObject) -> None:
+        """Something that passed before, signed by a stranger who calls the key the hub's, or moved elsewhere."""
+        topic, sent = data.draw(st.sampled_from(self.world.seen[-40:]))
+        held = self.world.doors[door]
+        own = topics.PAGES.of(SITE, door)
+        for forged in ((topic, forged_by(STRANGER, topic, sent)), (own, forged_by(STRANGER, own, sent)), (own, sent)):
+            held.net.bring(forged)
+
+    @rule(door=doors)
+    def poison(self, door: str) -> None:
+        """The next page makes door-syncd fail."""
+        downstream = self.world.doors[door].agent.downstream
+        real = downstream.page
+
+        def fail(*arguments: object) -> None:
+            downstream.page = real
+            raise RuntimeError("a fault of ours")
+
+        downstream.page = fail
+
+    @precondition(lambda self: self.old)
+    @rule(door=doors, data=st.data())
+    def replay(self, door: str, data: st.DataObject) -> None:
+        """The broker plays to a door what it kept long ago, whole conversations in their order."""
+        first = data.draw(st.integers(0, len(self.old) - 1))
+        self.world.doors[door].net.bring(*self.old[first:first + 40])
+
     @rule(share=st.sampled_from([0.0, 0.0, 0.2, 0.6]))
     def harm(self, share: float) -> None:
         chance, late = self.world.chance, []
@@ -141,15 +214,19 @@ class Orders(RuleBasedStateMachine):
     @rule()
     def back_up_hub(self) -> None:
         self.world.backup_hub("kept.db")
-        self.kept = (dict(self.people), dict(self.serves))
+        self.kept = Kept(dict(self.people), dict(self.serves), dict(self.modes))
+        self.ended.clear()
 
-    # A hub that is set back to before a terminal was may be told some events of that terminal under two journals.
-    @precondition(lambda self: self.kept and not self.was_door_set_back)
+    @precondition(lambda self: self.kept)
     @rule()
     def set_hub_back(self) -> None:
         self.world.restore_hub("kept.db")
-        people, self.serves = dict(self.kept[0]), dict(self.kept[1])
-        self.people = {person_id: groups for person_id, groups in people.items() if person_id not in self.removed}
+        self.serves = self._without_what_ended(self.kept.serves)
+        self.people = self._without_what_ended({one: groups for one, groups in self.kept.people.items()
+                                                if one not in self.removed})
+        # What was wanted since is known to the doors alone; so the administrator says it again.
+        for door, mode in self.kept.modes.items():
+            self.want(door, mode)
         self.world.count_losses()
 
     @rule(door=doors)
@@ -170,10 +247,23 @@ class Orders(RuleBasedStateMachine):
         shutil.rmtree(held.where.root)
         shutil.copytree(kept, held.where.root)
         held.start()
-        self.was_door_set_back = True
         self.world.count_losses()
 
     # --- what must hold ----------------------------------------------------------------------------------
+
+    @invariant()
+    def nobody_is_admitted_who_should_not_be(self) -> None:
+        """Whatever happens, a door knows nobody but those who belonged to its groups when it last heard of them, and
+        no command moves a relay twice."""
+        if not hasattr(self, "world"):
+            return
+        self.world.take_note()
+        self.old += [(topic, data) for topic, data in self.world.seen if "/pages" in topic or "/head" in topic]
+        del self.old[:-400]
+        self.world.seen.clear()
+        for door in self.world.doors.values():
+            assert door.admitted() <= door.members(), door.terminal_id
+            assert not [command for command, times in door.released.items() if times > 1]
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
@@ -183,19 +273,44 @@ class Orders(RuleBasedStateMachine):
             world.mischief = None
             for door in world.doors.values():
                 world.mend(door)
+                door.free_disk()
+            for _ in range(4):
+                world.round(45.0)  # backoffs, time-outs and pauses of a hub that was set back are over
             world.settle(180)
             for name, door in world.doors.items():
                 served = set(self.serves[name])
                 expected = {person_id for person_id, groups in self.people.items() if served & set(groups)}
                 assert door.admitted() == expected
+                assert door.mode == self.modes[name]
         finally:
             world.close()
             shutil.rmtree(self.folder)
 
+    def _without_what_ended(self, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {one: tuple(group for group in those if (one, group) not in self.ended)
+                for one, those in groups.items()}
+
     def _joins(self, person_id: str, groups: tuple[str, ...]) -> None:
         self.people[person_id] = groups
-        for group in groups:
-            self.ever[group].add(person_id)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the model was when the hub was backed up."""
+
+    people: dict[str, tuple[str, ...]]
+    serves: dict[str, tuple[str, ...]]
+    modes: dict[str, str]
+
+
+def forged_by(stranger: Signer, topic: str, data: bytes) -> bytes:
+    """The same payload under another signature, which says that it is the one who signed before."""
+    try:
+        envelope = open_envelope(data)
+    except MessageRefused:
+        return data
+    signature = stranger.sign(signed_bytes(topic, envelope.payload))
+    return msgspec.msgpack.encode(msgspec.structs.replace(envelope, signature=signature))
 
 
 Orders.TestCase.settings = settings(

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "broker-config", help="write configuration, access list and certificates for a site's broker",
-        description="Write them again, and have the broker read them, whenever terminals, groups or sites change.",
+        description="Write them again, and have the broker read them, whenever terminals, groups or sites change. "
+                    "Written by root, they become the broker's account's. After a terminal was revoked restart the "
+                    "broker, so that its connection ends as well; EMQX reads no list of revoked certificates, so put "
+                    "the terminal on its list of banned user names besides.",
         epilog="example: fleethub broker-config mosquitto /etc/mosquitto/door --name broker.example.org")
     parser.add_argument("kind", choices=("mosquitto", "emqx"))
     parser.add_argument("folder", type=Path, metavar="FOLDER")

@@ -13,6 +13,7 @@ from device.errors import UsageError
 from sync.hub.errors import NotThere
 from sync.hub.hub import Hub
 from sync.hub.places import Places, places
+from sync.hub.times import checked
 
 
 def where(arguments: argparse.Namespace) -> Places:
@@ -40,7 +41,7 @@ def moment(text: str, zone: timezone = timezone.utc) -> datetime:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise UsageError(f"{text[:40]!r} is no time like 2026-03-01 or 2026-03-01T08:30+08:00") from None
-    return at if at.tzinfo else at.replace(tzinfo=zone)
+    return checked(f"the time {text[:40]!r}", at if at.tzinfo else at.replace(tzinfo=zone))
 
 
 def zone_of(text: str) -> timezone:

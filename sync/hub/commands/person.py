@@ -14,9 +14,10 @@ from device.face.photo import MOST_BYTES
 from device.store.records import Consent
 from sync.hub import consent as consents_of
 from sync.hub.commands.opened import add_json, moment, person_id_of, read_file, the_hub
+from sync.hub.directory import Known
 from sync.hub.enrol import Photo
 from sync.hub.hub import Hub
-from sync.hub.people import Known, Newcomer
+from sync.hub.people import Newcomer
 
 
 def add_parser(commands: Any) -> None:
@@ -83,13 +84,13 @@ def consent_of(arguments: argparse.Namespace, hub: Hub) -> Consent:
         if not sys.stdin.isatty():
             raise EnrolmentRefused("no face is enrolled without consent: add --consent paper, screen or verbal once "
                                    "the person has agreed")
-        say(f"{consents_of.TEXT['en']}\n\n{consents_of.TEXT['zh']}")
+        say("\n\n".join(hub.enroller.agreement.text.values()))
         if input("Has this person agreed to this text? Type yes: ").strip().lower() not in ("yes", "是"):
             raise EnrolmentRefused("no consent, nothing enrolled")
         means = "screen"
     given = moment(arguments.consent_given) if arguments.consent_given else None
     until = moment(arguments.consent_until) if arguments.consent_until else None
-    return consents_of.of_text(hub.clock, means, given, until)
+    return consents_of.of_text(hub.clock, means, given, until, hub.enroller.agreement)
 
 
 def run_list(arguments: argparse.Namespace) -> int:

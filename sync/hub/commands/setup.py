@@ -25,23 +25,31 @@ def add_parser(commands: Any) -> None:
     new.add_argument("--site", default="main", help="id of the first site (default main)")
     new.add_argument("--group", default="everyone", help="id of the first group (default everyone)")
     new.add_argument("--keep-photos", action="store_true",
-                     help="keep the pictures of enrolments, sealed (say so in the text that people agree to)")
+                     help="keep the pictures of enrolments, sealed; the text that people agree to then says so")
     add_json(new)
     new.set_defaults(run=run_init)
     backup = commands.add_parser(
         "backup", help="copy the database while the hub runs",
         description="Copies the database into a new file. It opens only with the keys folder, of which only the "
-                    "newest copy may be kept: an old one would bring removed persons back.",
+                    "newest copy may be kept: an old one would bring back what has ended since.",
         epilog="example: fleethub backup /backup/hub-2026-03-01.db")
     backup.add_argument("file", type=Path, metavar="FILE")
     backup.set_defaults(run=run_backup)
     restore = commands.add_parser(
         "restore", help="put a backup back",
         description="Puts a copy of the database in the place of the present one, which is set aside. Terminals are "
-                    "given snapshots; persons who were removed since the copy was made stay removed.",
+                    "given snapshots; what has ended since the copy was made (persons, faces, cards, consents, "
+                    "groups that were left, terminals, tokens) stays ended.",
         epilog="example: fleethub restore /backup/hub-2026-03-01.db")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(run=run_restore)
+    tidy = commands.add_parser(
+        "tidy", help="do at once what a running hub does every ten minutes",
+        description="Removes faces whose consent has run out, and clears what was removed from the files. What goes "
+                    "by time waits while the hub's clock cannot be believed.",
+        epilog="example: fleethub tidy --clock-is-right")
+    tidy.add_argument("--clock-is-right", action="store_true", help="vouch for the hub's clock")
+    tidy.set_defaults(run=run_tidy)
 
 
 def run_init(arguments: argparse.Namespace) -> int:
@@ -72,6 +80,15 @@ def run_backup(arguments: argparse.Namespace) -> int:
     say(f"copied to {arguments.file}; mirror {where(arguments).vault.parent} separately, and keep only its newest "
         "copy")
     return 0
+
+
+def run_tidy(arguments: argparse.Namespace) -> int:
+    """0 done; 1 where the clock cannot be believed and nobody vouches for it."""
+    with the_hub(arguments) as hub:
+        hub.tidy(arguments.clock_is_right)
+        doubt = hub.clock_check.doubt()
+    say(f"nothing was deleted by time: {doubt}" if doubt else "tidied")
+    return 1 if doubt else 0
 
 
 def run_restore(arguments: argparse.Namespace) -> int:

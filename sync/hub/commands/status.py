@@ -34,13 +34,17 @@ def run_status(arguments: argparse.Namespace) -> int:
     """0 where every claimed terminal is up to date and owes no receipt, else 1."""
     with the_hub(arguments) as hub:
         found = [hub.fleet.get(arguments.terminal)] if arguments.terminal else hub.fleet.all()
+        doubt = hub.clock_check.doubt()
         summary = {"persons": hub.people.count(), "events": hub.events.count(), "epoch": hub.ledger.epoch,
-                   "streams": hub.ledger.streams()}
-    is_well = all(one.state in ("equal", "unclaimed", "revoked") and not one.open_deletions for one in found)
+                   "streams": hub.ledger.streams(), "clock": doubt}
+    is_well = not doubt and all(
+        one.state in ("equal", "unclaimed", "revoked") and not one.open_deletions for one in found)
     if arguments.json:
         say_json({**summary, "is_well": is_well, "terminals": [_document(one) for one in found]})
         return 0 if is_well else 1
     say(f"{summary['persons']} persons, {len(found)} terminals, {summary['events']} events")
+    if doubt:
+        say(f"nothing is deleted by time: {doubt}")
     for one in found:
         say(f"{one.terminal_id}  {one.state}  groups {','.join(one.groups) or '-'}  "
             f"events {one.acked or 0}/{one.journal_seq or 0}" + (f"  {one.why}" if one.why else "")
@@ -82,7 +86,8 @@ def _document(one: Terminal) -> dict[str, Any]:
         "why": one.why, "is_online": one.is_online,
         "reported": one.reported.isoformat() if one.reported else None, "boot_id": one.boot_id,
         "journal_seq": one.journal_seq, "acked": one.acked, "open_deletions": one.open_deletions,
-        "desired_version": one.desired_version, "model_ids": list(one.model_ids), "health": dict(one.health),
+        "desired_version": one.desired_version, "config_wanted": one.config.wanted,
+        "config_applied": one.config.reported, "model_ids": list(one.model_ids), "health": dict(one.health),
         "streams": [{"stream": standing.stream, "state": standing.state, "seq": standing.seq,
                      "head_seq": standing.head_seq, "why": standing.why} for standing in one.standings],
     }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device.clock import SystemClock
 from device.commands.console import say, say_json
-from sync.hub.commands.opened import add_json, moment, span, the_hub
-from sync.hub.errors import FieldRefused, InTheWay
+from device.errors import UsageError
+from sync.hub.commands.opened import add_json, moment, read_file, span, the_hub
+from sync.hub.configuration import LONGEST
+from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.hub import Hub
 from sync.hub.orders import MODES, VERBS, Command
 
@@ -41,6 +44,11 @@ def add_parser(commands: Any) -> None:
     groups.add_argument("terminal", metavar="TERMINAL")
     groups.add_argument("groups", metavar="GROUP", nargs="*")
     groups.set_defaults(run=run_groups)
+    config = verbs.add_parser("config", help="the configuration that a terminal is to apply: show it, or set it",
+                              epilog="example: fleethub terminal config door-1 door-1.toml")
+    config.add_argument("terminal", metavar="TERMINAL")
+    config.add_argument("file", type=Path, nargs="?", metavar="FILE", help="a terminal.toml, or parts of one")
+    config.set_defaults(run=run_config)
     revoke = verbs.add_parser("revoke", help="shut a terminal out: it was lost or stolen",
                               epilog="example: fleethub terminal revoke door-1")
     revoke.add_argument("terminal", metavar="TERMINAL")
@@ -102,9 +110,27 @@ def run_groups(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_config(arguments: argparse.Namespace) -> int:
+    """0 shown or set; 1 where there is none to show, 2 where the file is no configuration."""
+    if arguments.file is None:
+        with the_hub(arguments) as hub:
+            found = hub.configurations.get(arguments.terminal)
+        if found is None:
+            raise NotThere(f"terminal {arguments.terminal} was given no configuration")
+        say(f"# version {found.version}\n{found.text.rstrip()}")
+        return 0
+    try:
+        text = read_file(arguments.file, LONGEST).decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{arguments.file}: no text in UTF-8") from None
+    with the_hub(arguments) as hub:
+        version = hub.configurations.put(arguments.terminal, text)
+    say(f"{arguments.terminal} is to apply configuration {version} (fleethub status says when it has)")
+    return 0
+
+
 def run_revoke(arguments: argparse.Namespace) -> int:
-    with the_hub(arguments) as hub, hub.storage.write():
-        hub.fleet.distrust(arguments.terminal)
+    with the_hub(arguments) as hub:
         _claims(hub).revoke(arguments.terminal)
     say(f"{arguments.terminal} is shut out, and the keys of its groups were replaced")
     return 0

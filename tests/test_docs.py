@@ -55,6 +55,17 @@ def test_the_example_of_a_policy_is_one() -> None:
     assert review(found, frozenset({"staff", "lab", "visitors"})).warnings == ()
 
 
+def test_every_mitigation_is_shown_by_a_test_that_exists() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    for row in text[text.index("## What stands against it"):].splitlines():
+        if not row.startswith("| ") or row.startswith("| threat"):
+            continue
+        named = re.findall(r"`((?:faults/)?test_\w+\.py)::(\w+)`", row.split("|")[3])
+        assert named, f"no test is named: {row}"
+        for file, name in named:
+            assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8")), f"{file}::{name}"
+
+
 def test_every_command_has_an_example_in_its_help() -> None:
     for name, parser, _ in subcommands(build_parser()):
         for one in (parser, *(sub for _, sub, _ in subcommands(parser))):

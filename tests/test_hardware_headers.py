@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from gpiozero.pins.data import PLUS_J8
+from gpiozero import pi_info
 
 from device.config import ControllerConfig, PinsConfig, ReaderConfig, parse_config
 from device.hardware.headers import GROUND, HEADER, place
 
+RASPBERRY_PI_4 = "c03112"
 SECTIONS = {"pins": PinsConfig, "reader": ReaderConfig, "controller": ControllerConfig}
 
 
 def test_every_position_of_a_raspberry_pi_is_where_gpiozero_has_it() -> None:
+    pins = pi_info(RASPBERRY_PI_4).headers["J8"].pins
     for pin in HEADER:
-        assert PLUS_J8.pins[pin.position].name == f"GPIO{pin.raspberry}"
-    assert all(PLUS_J8.pins[position].name == "GND" for position in GROUND)
+        assert pins[pin.position].name == f"GPIO{pin.raspberry}"
+    assert all(pins[position].name == "GND" for position in GROUND)
 
 
 def test_no_position_and_no_line_occurs_twice() -> None:

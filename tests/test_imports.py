@@ -30,7 +30,7 @@ HOMES = {
                      "device/store/slots.py", "device/rehearsal/player.py", "sync/hub/ca.py"],
     "simsimd": ["device/face/kernels.py"],
     "numba": ["device/face/kernels.py"],
-    "matplotlib": ["device/evaluate/plots.py"],
+    "matplotlib": ["device/evaluate/plots.py", "device/evaluate/pad_plot.py"],
     "PIL": ["device/face/photo.py", "device/camera/files.py"],
     "msgspec": ["sync/", "device/store/orders.py", "device/store/trust", "device/credentials/qr_pass.py"],
     "argon2": ["device/credentials/pin.py"],

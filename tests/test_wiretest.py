@@ -11,10 +11,10 @@ import pytest
 from device.cli import main
 from device.clock import HandClock
 from device.config import parse_config
+from device.findings import Finding, Verdict
 from device.hardware.board import Board
 from device.hardware.link import HandRelay
 from device.hardware.pins import VARIABLE, open_factory
-from device.findings import Finding, Verdict
 from device.wiretest import WAIT_S, WireTest
 
 PINS = {"contact": 22, "rex": 27, "lamp_green": 5, "buzzer": 6, "relay2": 23, "bell": 24}

@@ -1,75 +1,52 @@
-"""Every string that a visitor reads on the kiosk, in English and Chinese, in one catalogue.
+"""Every string that a page shows, in English and Chinese, in one catalogue.
 
-A key is `part.name`. The kiosk's own strings stand here; reasons, hints and actions come from their own tables under
-the keys `reason.CODE`, `hint.NAME` and `action.NAME`, so that no text is written twice. The page gets the whole
-catalogue once and is told keys from then on: a visitor changes the language without asking anybody.
+A key is `part.name`. Each room has its own strings in its folder; reasons, hints and actions come from their own
+tables under the keys `reason.CODE`, `hint.NAME` and `action.NAME`, so that no text is written twice. A page gets the
+whole catalogue once and is told keys from then on: whoever stands there changes the language without asking anybody.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 from device.door.reasons import REASONS
-from device.face.pad.action import LOOK_AHEAD, PROMPTS, TURN_A_LITTLE
-from device.sighting import Hint
+from device.face.pad.action import PROMPTS
+from device.kiosk.enrolment.words import ENROLMENT
+from device.kiosk.own.words import OWN
+from device.kiosk.setup.words import SETUP
+from device.kiosk.visitor.words import HINTS, VISITOR
 
 LANGUAGES = ("en", "zh")
 
-_OWN: dict[str, tuple[str, str]] = {
-    "screen.title": ("Door", "门禁"),
-    "screen.ready": ("Please look at the camera", "请正对镜头"),
-    "screen.looking": ("One moment", "请稍候"),
-    "screen.lost": ("Out of order. Please use another way in", "设备故障，请使用其他方式"),
-    "screen.no_picture": ("No camera picture", "无摄像头画面"),
-    "screen.degraded": ("Faces are not recognised now. Please use another way in", "暂不可识别人脸，请使用其他方式"),
-    "screen.welcome": ("Welcome, {name}", "欢迎，{name}"),
-    "way.other": ("Other ways in", "其他通行方式"),
-    "way.face": ("Face", "人脸"),
-    "way.card": ("Card", "刷卡"),
-    "way.pin": ("PIN", "密码"),
-    "way.qr": ("QR pass", "通行码"),
-    "way.show_card": ("Hold your card to the reader", "请将卡片贴近读卡器"),
-    "way.show_qr": ("Hold your pass in front of the camera", "请将通行码对准摄像头"),
-    "pin.enter": ("Enter your number and PIN", "请输入编号和密码"),
-    "pin.clear": ("Clear", "清除"),
-    "pin.ok": ("OK", "确定"),
-    "pin.close": ("Back", "返回"),
-    "pin.sent": ("Checking", "正在核对"),
-    "privacy.open": ("Privacy", "隐私"),
-    "privacy.title": ("How your face is used", "人脸信息使用说明"),
-    "privacy.how": ("The picture is compared here, on this device, and is not kept.",
-                    "图像仅在本设备上比对，不予保存。"),
-    "privacy.purpose": ("Purpose", "用途"),
-    "privacy.retention": ("Kept for", "保存期限"),
-    "privacy.contact": ("Contact", "联系方式"),
-    "privacy.choice": ("You need not use your face: every other way in works as well.",
-                       "您可以不使用人脸，其他通行方式同样有效。"),
+PAGE: dict[str, tuple[str, str]] = {
+    "page.back": ("Back", "返回"),
+    "page.cancel": ("Cancel", "取消"),
+    "page.done": ("Done", "完成"),
+    "page.home": ("Back to the door", "返回门禁"),
+    "page.refused": ("That was not possible", "操作未成功"),
+    "page.bad_text": ("Please use 1 to 100 ordinary characters", "请输入1至100个普通字符"),
+    "page.bad_digits": ("Please check the digits", "请检查数字"),
+    "page.too_fast": ("One at a time, please", "操作过快，请稍候"),
+    "page.busy": ("The door is busy. Please try again", "设备繁忙，请重试"),
+    "page.session_over": ("This page has closed. Please begin again", "页面已超时，请重新开始"),
+    "page.unreachable": ("The terminal does not answer", "设备无响应"),
+    "page.picture": ("Picture of the camera", "摄像头画面"),
+    "page.seconds_left": ("Closes in {n} s", "{n} 秒后关闭"),
     "language.other": ("中文", "English"),
-}
-
-_HINTS: dict[Hint, tuple[str, str]] = {
-    Hint.COME_CLOSER: ("Come closer", "请靠近一些"),
-    Hint.STEP_BACK: ("Step back a little", "请后退一些"),
-    Hint.LOOK_AT_CAMERA: ("Look at the camera", "请正对镜头"),
-    Hint.HOLD_STILL: ("Hold still", "请保持不动"),
-    Hint.MORE_LIGHT: ("More light on your face, please", "光线不足，请面向光源"),
-    Hint.LESS_LIGHT: ("Too bright: turn away from the light", "光线过强，请避开强光"),
-    Hint.SHOW_WHOLE_FACE: ("Show your whole face", "请露出完整面部"),
-    Hint.ONE_AT_A_TIME: ("One person at a time", "请逐一通行"),
-    Hint.TURN_A_LITTLE: (TURN_A_LITTLE["en"], TURN_A_LITTLE["zh"]),
-    Hint.DO_CHALLENGE: (LOOK_AHEAD["en"], LOOK_AHEAD["zh"]),
+    "keyboard.space": ("Space", "空格"),
+    "keyboard.hide": ("Hide keyboard", "收起键盘"),
+    "keyboard.delete": ("Delete one character", "删除一个字符"),
+    "keyboard.shift": ("Capital letters", "大写字母"),
+    "keyboard.digits": ("Digits and signs", "数字和符号"),
+    "keyboard.letters": ("Letters", "字母"),
 }
 
 
+@cache
 def catalogue() -> dict[str, dict[str, str]]:
     """Every key with its text in every language."""
-    rows = dict(_OWN)
-    rows.update({f"hint.{hint.value}": texts for hint, texts in _HINTS.items()})
+    rows: dict[str, tuple[str, str]] = {**PAGE, **VISITOR, **ENROLMENT, **OWN, **SETUP}
+    rows.update({f"hint.{hint.value}": texts for hint, texts in HINTS.items()})
     rows.update({f"action.{action.value}": (prompt.en, prompt.zh) for action, prompt in PROMPTS.items()})
     rows.update({f"reason.{code}": (row.en, row.zh) for code, row in REASONS.items()})
     return {key: dict(zip(LANGUAGES, texts, strict=True)) for key, texts in rows.items()}
-
-
-def hint_key(hint: Hint, action: str = "") -> str:
-    """The key of what a visitor is asked to do; "" where nothing is."""
-    if hint is Hint.DO_CHALLENGE and action:
-        return f"action.{action}"
-    return "" if hint is Hint.NONE else f"hint.{hint.value}"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from device.door.decision import Decision, Now
+from device.door.reasons import REASONS
 from device.door.types import DoorState, Mode, Phase
-from device.kiosk.words import hint_key
+from device.kiosk.visitor.words import hint_key
 from device.sighting import Outcome, Sighting
 
 OUTCOME_S = 3.0
@@ -113,7 +114,8 @@ class Screen:
             name = self._name_of(decision.person_id) if decision.person_id else ""
             return View(Shape.GRANTED, "screen.welcome" if name else key, name=name, serial=self._serial)
         needs = tuple(sorted(method.value for method in decision.needs))
-        return View(Shape.ASK if needs else Shape.REFUSED, key, needs=needs, serial=self._serial)
+        is_asking = bool(needs) or REASONS[decision.reason].sound == "ask"
+        return View(Shape.ASK if is_asking else Shape.REFUSED, key, needs=needs, serial=self._serial)
 
 
 def _standing(state: DoorState) -> View | None:

@@ -210,22 +210,25 @@ class Show:
             return
         person_id = library.enrol("the sitter", self._photo)
         self._score.enrolled_id = person_id
-        self._await(worker, f"enrolled {person_id}", lambda: self._gallery().has_person(person_id), "known")
+        self._await(worker, f"enrolled {person_id}", lambda: self._gallery().has_person(person_id), "known",
+                    self.clock.mono())
 
     def _remove(self, worker: Worker, library: Library) -> None:
         person_id = self._score.enrolled_id
         if worker.stopping.is_set() or person_id is None:
             return
+        # The door may have heard of it before the call returns, which goes on cleaning up: from its beginning then.
+        asked = self.clock.mono()
         library.remove(person_id)
-        self._await(worker, f"removed {person_id}", lambda: not self._gallery().has_person(person_id), "forgotten")
+        self._await(worker, f"removed {person_id}", lambda: not self._gallery().has_person(person_id), "forgotten",
+                    asked)
 
-    def _await(self, worker: Worker, what: str, happened: Callable[[], bool], then: str) -> None:
-        """Wait until the door has taken a change over, and say how long after the commit that was."""
-        committed = self.clock.mono()
-        while not happened() and self.clock.mono() < committed + PATIENCE_S:
+    def _await(self, worker: Worker, what: str, happened: Callable[[], bool], then: str, since: float) -> None:
+        """Wait until the door has taken a change over, and say how long that took."""
+        while not happened() and self.clock.mono() < since + PATIENCE_S:
             worker.stopping.wait(0.002)
         if happened():
-            self._say(f"          {what}; {then} at the door {(self.clock.mono() - committed) * 1000:.0f} ms later")
+            self._say(f"          {what}; {then} at the door {(self.clock.mono() - since) * 1000:.0f} ms later")
         else:
             self._score.acts_missed += 1
             self._say(f"          {what}, but the door has not heard of it: this is not how it should be")

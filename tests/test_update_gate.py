@@ -106,11 +106,26 @@ def test_a_doord_that_is_silent_or_still_the_old_one_is_a_fault_that_is_never_to
     bench.clock.advance(5.0)
     watch = Watch(bench.layout, bench.clock)
     assert watch.look().faults == {"doord_silent"}
-    (bench.layout.runtime / "status.json").write_text("{")
-    assert watch.look().faults == {"doord_silent"}
+    for junk in ("{", "[]", "[" * 100_000):
+        (bench.layout.runtime / "status.json").write_text(junk)
+        assert watch.look().faults == {"doord_silent"}
     (bench.layout.runtime / "status.json").unlink()
     assert watch.look().faults == {"doord_silent"}
     assert {"doord_silent", "doord_not_restarted"} == NEVER_TOLERATED
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("pid", "x"), ("pid", None), ("pid", 1e999), ("started_mono", []), ("degraded", 7), ("camera_state", {})])
+def test_a_doord_whose_words_nobody_understands_counts_as_silent(tmp_path: Path, key: str, value: object) -> None:
+    assert look(Bench(tmp_path), **{key: value}) == {"doord_silent"}
+
+
+@pytest.mark.parametrize("key", ["started_mono", "degraded", "camera_state", "relay_alive", "journal_entries"])
+def test_a_doord_that_leaves_out_what_it_is_judged_by_counts_as_silent(tmp_path: Path, key: str) -> None:
+    bench = Bench(tmp_path)
+    path = bench.layout.runtime / "status.json"
+    path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != key}))
+    assert Watch(bench.layout, bench.clock).look().faults == {"doord_silent"}
 
 
 def test_where_there_is_a_hub_door_syncd_must_be_connected(tmp_path: Path) -> None:
@@ -120,6 +135,8 @@ def test_where_there_is_a_hub_door_syncd_must_be_connected(tmp_path: Path) -> No
     for is_up, faults in ((True, WELL), (False, {"sync_not_connected"})):
         (bench.layout.runtime / "sync.json").write_text(json.dumps({"mono": bench.clock.mono(), "is_up": is_up}))
         assert look(bench) == faults
+    (bench.layout.runtime / "sync.json").write_text(json.dumps({"mono": bench.clock.mono() - 10, "is_up": True}))
+    assert look(bench) == {"sync_silent"}
 
 
 # --- the trial's file --------------------------------------------------------------------------------------

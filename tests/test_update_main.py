@@ -123,7 +123,7 @@ def test_each_boot_counts_down_and_the_last_goes_back(bench: Bench, capsys: pyte
     assert "the release before runs again" in capsys.readouterr().out
 
 
-def test_going_back_by_hand_needs_no_services_manager(bench: Bench) -> None:
+def test_going_back_by_hand_needs_no_services_manager(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert called(bench, "--back") == 1
     on_trial(bench)
     assert called(bench, "--back") == 1
@@ -131,6 +131,8 @@ def test_going_back_by_hand_needs_no_services_manager(bench: Bench) -> None:
     outcome = read_outcome(bench.layout.outcome)
     assert outcome is not None
     assert outcome.result is Result.ROLLED_BACK
+    assert called(bench, "--status") == 0
+    assert "release 1.0.0 of 2026-01-01; before it none" in capsys.readouterr().out
 
 
 def test_a_damaged_trial_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,6 +166,12 @@ def test_where_nothing_is_installed_it_is_said(tmp_path: Path, capsys: pytest.Ca
     assert "no release is installed here; run firmware_scripts/install" in capsys.readouterr().err
     assert main(["--boot", "--root", str(tmp_path)]) == 2
     assert "run as root, on an installed terminal" in capsys.readouterr().err
+
+
+def test_a_status_that_cannot_be_looked_into_is_said(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(bench.layout.state)
+    assert called(bench, "--status") == 2
+    assert "cannot be looked into: run as root" in capsys.readouterr().err
 
 
 def test_only_one_process_at_a_time_has_its_turn(tmp_path: Path) -> None:

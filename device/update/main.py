@@ -167,13 +167,17 @@ def _bundle(source: Path, machine: Machine) -> Path:
 
 def _status(where: Layout, is_json: bool) -> int:
     slots = Slots(where)
-    current, previous, outcome = slots.current, slots.previous, read_outcome(where.outcome)
+    current, previous = slots.current, slots.previous
+    if not os.access(where.state, os.X_OK):
+        raise UsageError(f"{where.state} cannot be looked into: run as root, on an installed terminal")
+    outcome = read_outcome(where.outcome)
     try:
         trial = read_trial(where.trial)
     except ValueError as error:
         raise UpdateFailed(f"{error}; the next start goes back to the release before") from None
     found: dict[str, Any] = {
-        "current": str(current.version), "previous": str(previous.version) if previous else None,
+        "current": str(current.version),
+        "previous": None if previous in (None, current) else str(previous.version),
         "installed": [str(release.version) for release in slots.whole()],
         "trial": None if trial is None else {"version": str(trial.version), "boots_left": trial.boots_left},
         "last": None if outcome is None else {"at": write_moment(outcome.at), "result": outcome.result.value,

@@ -5,11 +5,14 @@ The release is a real one of this checkout, but for its pinned wheels: it borrow
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import site
 import subprocess
 import sys
+import tempfile
 import venv
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +25,9 @@ sys.path.insert(0, str(SCRIPTS))
 from door_setup import release  # noqa: E402
 from door_setup.tree import Tree  # noqa: E402
 
+SECRET = b"of whoever had it before"
+KEY = "etc/credstore/terminal-key"
+ACCOUNTS = ("door", "door-sync", "door-kiosk", "door-hub")
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "device", "sync", "firmware_scripts", "systemd")
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
@@ -56,6 +62,35 @@ def make_release(folder: Path, python: str = sys.executable) -> Path:
         f'{{"version": "{version}", "built": "{built}", "arch": "{os.uname().machine}", '
         f'"python": "{version_words}", "requirements_sha256": "{"0" * 64}"}}\n')
     return tree.at(place)
+
+
+def lived_in(root: Path) -> Tree:
+    """A terminal with people, events, keys and a hub, of files that all hold SECRET; nothing of it runs."""
+    for name, row in (("passwd", "{0}:x:{1}:{1}::/:/bin/false\n"), ("group", "{0}:x:{1}:\n")):
+        path = root / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(row.format(account, 900 + at) for at, account in enumerate(ACCOUNTS)))
+    units = "etc/systemd/system"
+    for name in (KEY, "etc/credstore.encrypted/signing.key", "etc/credstore/sealing.key", "etc/credstore/tls.key",
+                 "etc/credstore/.tls.key.0f0f", "etc/door/terminal.toml", "etc/door/link.toml", "etc/door/ca.pem",
+                 "etc/door/terminal.pem", f"{units}/doord.service.d/configured.conf",
+                 f"{units}/door-syncd.service.d/credentials.conf", "var/lib/door/gallery/gallery.db",
+                 "var/lib/door/gallery/gallery.db-wal", "var/lib/door/journal/journal.db",
+                 "var/lib/door/journal/evidence/0/1.sealed", "var/lib/door/journal/state.key",
+                 "var/lib/door/link/terminal.pem", "var/lib/door/sync.json", "var/spool/door-update/incoming.bundle",
+                 "run/door/status.json"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(SECRET)
+    return Tree(root)
+
+
+@functools.cache
+def release_once() -> Path:
+    """A release of this checkout that all tests of one run share; nobody writes to it."""
+    folder = Path(tempfile.mkdtemp(prefix="open-door-release-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return make_release(folder)
 
 
 def run_script(name: str, *words: str | Path, root: Path, is_checked: bool = True, data: str | None = None,

@@ -15,10 +15,12 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SYSTEMD = Path("/lib/systemd/systemd")
 STARTING_S = 60.0
+WAIT_S = 90.0
 
 _BOOT = r"""
 set -e
@@ -57,10 +59,12 @@ for folder in "$@"; do mkdir -p ".$folder"; mount --bind "$folder" ".$folder"; d
 [ "$lower" != / ] || rm -rf etc/systemd/system/*.wants
 rm -f etc/machine-id etc/fstab
 touch etc/machine-id
-for unit in apt-daily.timer apt-daily-upgrade.timer systemd-networkd.service systemd-resolved.service \
-        modprobe@.service systemd-sysctl.service systemd-modules-load.service; do
+for unit in apt-daily.timer apt-daily-upgrade.timer modprobe@.service systemd-sysctl.service \
+        systemd-modules-load.service; do
     ln -sf /dev/null "etc/systemd/system/$unit"
 done
+[ "$lower" != / ] || ln -sf /dev/null etc/systemd/system/systemd-networkd.service
+[ "$lower" != / ] || ln -sf /dev/null etc/systemd/system/systemd-resolved.service
 ip link set lo up 2>/dev/null || true
 mkdir .old
 pivot_root . .old
@@ -142,6 +146,13 @@ class FreshMachine:
 
     def is_active(self, unit: str) -> bool:
         return self.run("systemctl", "is-active", "--quiet", unit, is_checked=False).returncode == 0
+
+    def wait_for(self, happened: Callable[[], bool], unit: str) -> None:
+        """AssertionError with the log of the unit where it does not happen."""
+        until = time.monotonic() + WAIT_S
+        while not happened():
+            assert time.monotonic() < until, self.log(unit)
+            time.sleep(0.2)
 
     def log(self, unit: str) -> str:
         return self.run("journalctl", "-u", unit, "--no-pager", "-o", "cat", is_checked=False).stdout[-4000:]

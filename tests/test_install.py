@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
-from firmware_tree import ROOT, Tree, contents, make_release, run_script
+from firmware_tree import ROOT, Tree, contents, release_once, run_script
 from fresh_machine import FreshMachine, why_not
 from hand_started import HandStarted
 
@@ -25,14 +25,13 @@ from device.hardware.orders import Said, read_ack
 from device.packs import cache
 from device.update.release import read_release
 
-WAIT_S = 90.0
 CAMERA_LOST = '[door]\nlock = "strike"\n[camera]\nsource = "usb:9"\n'
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built() -> Path:
     """A release of this checkout."""
-    return make_release(tmp_path_factory.mktemp("release"))
+    return release_once()
 
 
 @pytest.fixture(scope="module")
@@ -297,16 +296,9 @@ def test_install_yields_running_services_on_a_machine_that_systemd_runs(tmp_path
         _is_reset(machine)
 
 
-def _await(happened, otherwise: str) -> None:  # type: ignore[no-untyped-def]
-    until = time.monotonic() + WAIT_S
-    while not happened():
-        assert time.monotonic() < until, otherwise
-        time.sleep(0.2)
-
-
 def _opens(machine: FreshMachine) -> None:
     """In the sandbox, for the person who is enrolled; and nobody but root reads what it keeps."""
-    _await(lambda: "Welcome" in machine.run("doorctl", "journal").stdout, machine.log("doord"))
+    machine.wait_for(lambda: "Welcome" in machine.run("doorctl", "journal").stdout, "doord")
     for account in ("door-sync", "door-kiosk", "nobody"):
         for path in ("/etc/credstore.encrypted/terminal-key", "/etc/door/terminal.toml", "/run/door/relay.sock"):
             tried = machine.run("runuser", "-u", account, "--", "test", "-w", path, is_checked=False)
@@ -320,18 +312,17 @@ def _survives(machine: FreshMachine) -> None:
 
     relay, doord = pid("door-relay"), pid("doord")
     machine.run("kill", "-STOP", doord)
-    _await(lambda: pid("doord") not in (doord, "0") and machine.is_active("doord"), machine.log("doord"))
+    machine.wait_for(lambda: pid("doord") not in (doord, "0") and machine.is_active("doord"), "doord")
     assert pid("door-relay") == relay
 
 
 def _is_provisioned(machine: FreshMachine) -> None:
-    _await(lambda: machine.run("test", "-e", "/var/lib/fleethub/run/api.pem", is_checked=False).returncode == 0,
-           machine.log("fleethub"))
+    machine.wait_for(lambda: _is_there(machine, "/var/lib/fleethub/run/api.pem"), "fleethub")
     code = machine.run("fleethub", "terminal", "add", "door-1", "--group", "everyone").stdout.split()[-1]
     machine.run("/opt/door/firmware/provision", "--hub", "https://127.0.0.1:8443", "--ca",
                 "/var/lib/fleethub/run/ca.pem", "--code", code)
-    _await(lambda: "connected to" in machine.run("door-syncd", "status", is_checked=False).stdout,
-           machine.log("door-syncd"))
+    machine.wait_for(lambda: "connected to" in machine.run("door-syncd", "status", is_checked=False).stdout,
+                     "door-syncd")
     keys = machine.run("ls", "/etc/credstore.encrypted").stdout.split()
     assert keys == ["fleethub-key", "sealing.key", "signing.key", "terminal-key", "tls.key"]
     assert not machine.run("ls", "/etc/credstore").stdout
@@ -344,9 +335,9 @@ def _is_provisioned(machine: FreshMachine) -> None:
 def _is_reset(machine: FreshMachine) -> None:
     """By the service, which is there should the shell go away; afterwards nobody is known and no hub."""
     machine.run("/opt/door/firmware/factory_reset", "--yes", "--keep-config")
-    _await(lambda: machine.is_active("doord"), machine.log("door-reset"))
+    machine.wait_for(lambda: machine.is_active("doord"), "door-reset")
     assert machine.run("doorctl", "person", "list", "--json").stdout.strip() == "[]"
-    assert machine.run("test", "-e", "/etc/door/link.toml", is_checked=False).returncode == 1
+    assert not _is_there(machine, "/etc/door/link.toml")
     assert not machine.is_active("door-syncd")
     # A flag that a cut has left: nothing starts, and the reset goes on by itself.
     machine.run("systemctl", "stop", "door.target", "door-reset.path")
@@ -355,5 +346,8 @@ def _is_reset(machine: FreshMachine) -> None:
     time.sleep(1)
     assert not machine.is_active("doord")
     machine.run("systemctl", "start", "door-reset.path")
-    _await(lambda: machine.run("test", "-e", "/var/lib/door/.resetting", is_checked=False).returncode == 1,
-           machine.log("door-reset"))
+    machine.wait_for(lambda: not _is_there(machine, "/var/lib/door/.resetting"), "door-reset")
+
+
+def _is_there(machine: FreshMachine, path: str) -> bool:
+    return machine.run("test", "-e", path, is_checked=False).returncode == 0

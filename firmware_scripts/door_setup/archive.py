@@ -115,7 +115,8 @@ def _members(raw: bytes) -> dict[str, bytes]:
             for member in tar:
                 if len(found) == MOST_MEMBERS:
                     raise Stop(f"the archive has more than {MOST_MEMBERS} members: it is no backup of a terminal")
-                found[_lawful(member, found)] = _content(tar, member)
+                name = _lawful(member, found)
+                found[name] = _content(tar, member)
     except (tarfile.TarError, ValueError, OverflowError, EOFError):
         raise Stop("the archive is damaged") from None
     return found

@@ -19,7 +19,8 @@ from door_setup import disk_image, install, official, readonly
 from door_setup.chroot import seen
 from door_setup.machine import Board
 from door_setup.plan import Step, Stop, WrongUsage, carry_out, guarded, run
-from door_setup.tree import Tree, file_step
+from door_setup.services import UNITS
+from door_setup.tree import Tree, file_step, link_step
 
 SUITES = {"bookworm": "debian", "trixie": "debian", "jammy": "ubuntu", "noble": "ubuntu"}
 MIRRORS = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
@@ -28,12 +29,19 @@ PACKAGES = {
     "dbus": "by it the parts of systemd talk",
     "udev": "gives devices their groups",
     "systemd-timesyncd": "sets the clock",
+    "systemd-resolved": "asks name servers",
     "python3": "runs everything",
     "python3-venv": "makes the release's own environment",
     "ca-certificates": "whom to believe when wheels and packs are fetched",
     "util-linux": "mount, losetup, runuser",
     "tzdata": "time zones",
 }
+WITHIN_SYSTEMD = {"jammy": {"systemd-resolved"}}
+"""What an older suite has in another of the packages."""
+
+UNITS_OF_SYSTEM = "/usr/lib/systemd/system"
+NETWORK = b"[Match]\nType=ether\nKind=!*\n\n[Network]\nDHCP=yes\n"
+RESOLVER = b"[Resolve]\nLLMNR=no\nMulticastDNS=no\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,20 +99,32 @@ def _source_steps(options: argparse.Namespace, tree: Tree) -> Iterator[Step]:
         return
     suite = options.debootstrap
     mirror = options.mirror or MIRRORS[SUITES[suite]]
-    why = "; ".join(f"{name} {about}" for name, about in PACKAGES.items())
+    packages = {name: about for name, about in PACKAGES.items() if name not in WITHIN_SYSTEMD.get(suite, ())}
+    why = "; ".join(f"{name} {about}" for name, about in packages.items())
     yield Step(f"debootstrap {suite} from {mirror} into {tree.root}", f"the least that runs a terminal: {why}",
                lambda: tree.at("/usr/bin/dpkg").exists() and not tree.at("/debootstrap").exists(),
-               lambda: _debootstrap(suite, mirror, tree))
+               lambda: _debootstrap(suite, mirror, tuple(packages), tree))
     yield file_step(tree, "/etc/hostname", b"door\n", "a name of its own")
+    yield from _network_steps(tree)
 
 
-def _debootstrap(suite: str, mirror: str, tree: Tree) -> None:
+def _network_steps(tree: Tree) -> Iterator[Step]:
+    """A bare Debian takes no address by itself."""
+    yield file_step(tree, "/etc/systemd/network/80-door.network", NETWORK, "an address by cable, from whoever gives "
+                    "them; write another file for a fixed one")
+    yield file_step(tree, "/etc/systemd/resolved.conf.d/door.conf", RESOLVER, "no port is open beyond this machine")
+    for name in ("systemd-networkd.service", "systemd-resolved.service"):
+        yield link_step(tree, f"{UNITS}/multi-user.target.wants/{name}", f"{UNITS_OF_SYSTEM}/{name}",
+                        "it starts at boot")
+
+
+def _debootstrap(suite: str, mirror: str, packages: tuple[str, ...], tree: Tree) -> None:
     if os.geteuid() != 0:
         raise Stop("only root can debootstrap: run it with sudo")
     if shutil.which("debootstrap") is None:
         raise Stop("install first: sudo apt-get install -y debootstrap")
     components = "main,universe" if SUITES[suite] == "ubuntu" else "main"
-    run(["debootstrap", "--variant=minbase", f"--components={components}", f"--include={','.join(PACKAGES)}", suite,
+    run(["debootstrap", "--variant=minbase", f"--components={components}", f"--include={','.join(packages)}", suite,
          tree.root, mirror], is_shown=True)
 
 

@@ -39,7 +39,7 @@ RIGHTS = {
     CONFIGURATION: (0o640, "root:door"),
     "/var/lib/door/gallery": (0o2770, "door-sync:door-gallery"),
     "/var/lib/door/journal": (0o2770, "door:door-journal"),
-    "/var/lib/door-update": (0o700, "root:root"),
+    "/var/lib/door-update": (0o711, "root:root"),
     "/var/spool/door-update": (0o770, "root:door-sync"),
 }
 
@@ -193,7 +193,8 @@ def pack_row(tree: Tree) -> Row:
     if installed_version(tree) is None:
         return Row("model pack", Verdict.FAIL, "no release could read one: run install")
     done = subprocess.run([*program(tree, "doorctl"), "models", "verify", "--json"], capture_output=True, check=False,
-                          env={"PATH": "/usr/bin:/bin", "DOOR_CACHE": seen(tree, "/var/cache/door")})
+                          env={"PATH": "/usr/bin:/bin", "DOOR_CACHE": seen(tree, "/var/cache/door"),
+                               "PYTHONDONTWRITEBYTECODE": "1"})
     try:
         rows = json.loads(done.stdout)
         sound = [f"{row['model_id']}{'' if row['has_liveness'] else ' (NO passive liveness networks)'}"

@@ -135,7 +135,7 @@ def _first_boot(wanted: Wanted) -> Iterator[Step]:
 
 
 def _unit_steps(wanted: Wanted) -> Iterator[Step]:
-    """What a release brings for systemd; for the updater, after it has switched to another one."""
+    """What a release brings for systemd; after an update, by hand, once the release is good."""
     tree, folder = wanted.tree, wanted.systemd
     names = (*(services.TERMINAL if tree.at(f"{UNITS}/doord.service").exists() else ()),
              *(services.HUB if tree.at(f"{UNITS}/fleethub.service").exists() else ()))

@@ -71,13 +71,19 @@ def steps(tree: Tree, disk: Disk) -> Iterator[Step]:
                     "logs stay in memory; events are in the door's own journal")
     yield file_step(tree, f"{UNITS}/{REREAD}", _REREAD.encode(), "drop-ins of the data partition are to count")
     yield link_step(tree, f"{UNITS}/door.target.wants/{REREAD}", f"../{REREAD}", "it starts at boot")
-    yield link_step(tree, "/etc/resolv.conf", "/run/resolv.conf", "name servers come with the network")
+    yield link_step(tree, "/etc/resolv.conf", resolver(tree), "name servers come with the network")
     path = next((path for path in FIRMWARE if tree.at(path).parent.joinpath("cmdline.txt").exists()), None)
     if path is not None:
         line = f"{path.rpartition('/')[0]}/cmdline.txt"
         yield Step(f"set the root in {line}", "the kernel mounts this system's own root, and read-only",
-                   lambda: disk.root in _words(tree, line) and "ro" in _words(tree, line),
+                   lambda: {f"root={disk.root}", "ro"} <= set(_words(tree, line)),
                    lambda: tree.at(line).write_text(command_line(_words(tree, line), disk.root), encoding="ascii"))
+
+
+def resolver(tree: Tree) -> str:
+    """Where whoever manages the network writes down its name servers."""
+    has_manager = tree.at("/etc/NetworkManager").is_dir()
+    return "/run/NetworkManager/resolv.conf" if has_manager else "/run/systemd/resolve/stub-resolv.conf"
 
 
 def fstab(tree: Tree, disk: Disk) -> str:

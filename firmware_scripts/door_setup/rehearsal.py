@@ -52,8 +52,9 @@ class Visitors:
 
     def open(self) -> RehearsalCamera:
         """A camera before the scene; doord opens another where one is lost."""
-        self._camera = RehearsalCamera(self._stage, self._scene, self._fps, self._clock)
-        return self._camera
+        camera = self._camera = RehearsalCamera(self._stage, self._scene, self._fps, self._clock)
+        camera.show(self._scene)  # another may have begun while this one was made
+        return camera
 
     def come(self, worker: Worker) -> None:
         """Body of the directing thread."""

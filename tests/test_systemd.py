@@ -115,7 +115,7 @@ def test_longer_pauses_between_restarts_are_asked_for_only_where_systemd_knows_t
     assert len(written(257)) == len(services.BACKED_OFF)
 
 
-@pytest.mark.parametrize("name", ["doord.service", "door-relay.service", "door-syncd.service"])
+@pytest.mark.parametrize("name", ["doord.service", "door-relay.service", "door-syncd.service", "fleethub.service"])
 def test_a_daemon_that_says_when_it_is_ready_is_waited_for(name: str) -> None:
     assert unit_file.value(settings_of(name), "Type") == "notify"
 

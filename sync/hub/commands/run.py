@@ -11,6 +11,7 @@ from typing import Any
 
 from device.commands.console import say
 from device.errors import UsageError
+from device.notify import notify
 from sync.hub.commands.opened import the_hub, where
 from sync.hub.commands.setup import running
 
@@ -54,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
             port = service.http.port if service.http else api_port
             say(f"hub runs; API at https://{api_host}:{port}, broker at {broker_host}:{service.broker_port}, "
                 f"authority in {where(arguments).run / 'ca.pem'}")
+            notify("READY=1", "STATUS=ready")
             while not stopping.wait(60):
                 pass
         finally:
+            notify("STOPPING=1")
             service.stop()
     return 0
 

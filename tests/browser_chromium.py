@@ -29,7 +29,9 @@ OVERFLOWING = """() => {
     const rects = [...range.getClientRects()].filter((rect) => rect.width > 0);
     const say = (why) => found.push(`${name(element)} ${why}: ${element.textContent.trim().slice(0, 60)}`);
     if (rects.some((rect) => rect.left < -1 || rect.right > innerWidth + 1)) say("leaves the screen");
-    for (let around = element; around && around !== document.body; around = around.parentElement) {
+    // What is fixed to the screen is cut by nothing that it lies in.
+    const outer = (one) => getComputedStyle(one).position === "fixed" ? null : one.parentElement;
+    for (let around = element; around && around !== document.body; around = outer(around)) {
       const style = getComputedStyle(around);
       if (style.overflowX === "visible" && style.overflowY === "visible") continue;
       const box = around.getBoundingClientRect();

@@ -4,6 +4,7 @@ import { word } from "/static/words.js";
 
 const LETTERS = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
 const SIGNS = ["1234567890", "-'.,:/()&@", "äöüßéèçñ"];
+const TAP_MS = 300; // what is pressed must lie still until it is let go: the page moves when the keyboard closes
 
 let board = null;
 let field = null;
@@ -14,8 +15,12 @@ let isSigns = false;
 export function provide() {
   document.addEventListener("focusin", (event) => {
     if (event.target.matches("input[type=text]")) open(event.target);
-    else if (board && !board.contains(event.target)) close();
+    else if (board && !board.contains(event.target)) setTimeout(leave, TAP_MS);
   });
+}
+
+function leave() {
+  if (board && !document.activeElement.matches("input[type=text]")) close();
 }
 
 function open(chosen) {

@@ -3,8 +3,8 @@ import { find, make } from "/static/ask.js";
 import { moment, word } from "/static/words.js";
 
 function card(title, ...lines) {
-  return make("article", { class: "card" }, make("h2", {}, word(title)), make("dl", {},
-    ...lines.filter(Boolean).map((line) => make("dd", {}, line))));
+  return make("article", { class: "card" }, make("h2", {}, word(title)), make("ul", {},
+    ...lines.filter(Boolean).map((line) => make("li", {}, line))));
 }
 
 function faults(live) {

@@ -178,4 +178,4 @@ def test_parts_can_be_chosen(pack, capsys, monkeypatch):
     figures = json.loads(capsys.readouterr().out)
     assert "search_500_ms" in figures
     assert "pipeline_ms" not in figures
-    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "policy", "start"}
+    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "liveness", "policy", "start"}

@@ -29,7 +29,7 @@ class Effort:
 FULL = Effort(frames=120, rounds=50, seconds=20.0, sizes=(1_000, 10_000, 100_000, 1_000_000), templates=100_000)
 QUICK = Effort(frames=30, rounds=10, seconds=3.0, sizes=(1_000, 10_000), templates=1_000, is_quick=True)
 
-SECTIONS = ("pipeline", "match", "decision", "idle", "policy", "start")
+SECTIONS = ("pipeline", "match", "decision", "idle", "liveness", "policy", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,10 @@ def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figu
         from device.evaluate.bench_match import ROUNDS, bench_match
 
         return bench_match(effort.sizes, card.recogniser.dimensions, min(effort.rounds, ROUNDS))
+    if section == "liveness":
+        from device.evaluate.bench_liveness import bench_liveness
+
+        return bench_liveness(card, effort.is_quick)
     if section == "policy":
         from device.evaluate.bench_policy import bench_policy
 
@@ -106,7 +110,7 @@ def remarks(figures: Figures) -> list[str]:
 
 def table(figures: Figures) -> list[str]:
     """The figures as lines of a table, with what the design asks for."""
-    rows = [row for make in (_pipeline_rows, _match_rows, _other_rows) for row in make(figures)]
+    rows = [row for make in (_pipeline_rows, _match_rows, _liveness_rows, _other_rows) for row in make(figures)]
     widths = [max(len(getattr(row, name)) for row in (*rows, _HEAD)) for name in ("what", "value", "beside")]
     return [f"{row.what:<{widths[0]}}  {row.value:>{widths[1]}}  {row.beside:<{widths[2]}}  {row.wanted}".rstrip()
             for row in (_HEAD, *rows)]
@@ -143,6 +147,19 @@ def _match_rows(f: Figures) -> list[Row]:
                         f"one read {f[f'{name}_read_ms']:.2f} ms, ratio {f[f'{name}_ratio_to_read']:.2f}; numpy "
                         f"{f[f'{name}_numpy_ms']:.2f} ms, ratio {f[f'{name}_numpy_ratio_to_read']:.2f}; top-1 equal "
                         f"{f[f'{name}_identical']} of {f[f'{name}_probes']}", wanted))
+    return rows
+
+
+def _liveness_rows(f: Figures) -> list[Row]:
+    rows = []
+    for name in [key.removesuffix("_visits") for key in f if key.startswith("liveness_") and key.endswith("_visits")]:
+        height, _, kind = name.removeprefix("liveness_").partition("_")
+        median, p95, longest = (f[f"{name}_{key}_s"] for key in ("median", "p95", "longest"))
+        wanted = "" if kind == "stands_still" else "<= 1 s"
+        rows.append(Row(f"first usable frame to live, {kind.replace('_', ' ')}, {height} lines",
+                        "-" if p95 is None else f"{p95:.2f} s", f"95th percentile of {f[f'{name}_visits']} visits, "
+                        f"{f[f'{name}_accepted']} accepted, {f[f'{name}_within_wanted']} within 1 s; median "
+                        f"{median} s, longest {longest} s", wanted))
     return rows
 
 

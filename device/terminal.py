@@ -68,6 +68,7 @@ from device.witness import Witness
 
 if TYPE_CHECKING:
     from device.kiosk.desk import KioskDesk
+    from device.kiosk.enrolment.registrar import Registrar
     from device.observe.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -96,9 +97,10 @@ class Terminal:
                  observers: Sequence[Observer] = (), acknowledged: Callable[[Ack], None] | None = None,
                  echo: Callable[[str], None] | None = None, relay: Relay | None = None,
                  by_hand: ByHand | None = None, settings: HubSettings | None = None,
-                 is_ntp: Callable[[], bool] = is_ntp_synced) -> None:
+                 registrar: Registrar | None = None, is_ntp: Callable[[], bool] = is_ntp_synced) -> None:
         """relay     the lock; None = a door-relay process of this terminal's own
         settings  from which config was read, where the hub may change them
+        registrar who takes people in on the kiosk of a terminal that belongs to a hub
         is_ntp    whether NTP has set the clock
         """
         self.begun_mono = clock.mono()
@@ -140,7 +142,7 @@ class Terminal:
         self.controller = Controller(config.controller, clock, self._cards, lambda *shown: self._shown.put(shown),
                                      self._degrade, self.inbox.note, keys)
         self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self.kiosk = self._kiosk()
+        self.kiosk = self._kiosk(registrar)
         self.witness = self._witness()
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
@@ -264,7 +266,7 @@ class Terminal:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _kiosk(self) -> KioskDesk | None:
+    def _kiosk(self, registrar: Registrar | None) -> KioskDesk | None:
         if not self.config.kiosk.enabled:
             return None
         from device.config import DEFAULT_PATH
@@ -276,7 +278,7 @@ class Terminal:
             state=lambda: self.gatekeeper.state, turned=lambda: self.gatekeeper.turned_mono, put=self.inbox.offer,
             offer=self.credentials.offer, person=self._person, roster=lambda: self.rosters.current,
             status=lambda: self._status, config_path=DEFAULT_PATH if DEFAULT_PATH.exists() else None,
-            restart=self._restart()))
+            restart=self._restart(), registrar=registrar))
 
     def _witness(self) -> Witness | None:
         days = self.config.evidence.days

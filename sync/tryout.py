@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,21 @@ import cv2
 
 from device.clock import SystemClock
 from device.config import Config
-from device.errors import HardwareMissing, StoreError
+from device.enrolment import Enrolled
+from device.enrolment import Photo as Shot
+from device.errors import EnrolmentRefused, HardwareMissing, PictureRefused, StoreError
 from device.frame import Pixels
+from device.kiosk.enrolment.registrar import Registrar
 from device.link import read_link
 from device.rehearsal.show import Say, Show
 from device.store.places import Places, make_folders, places
+from device.store.records import Method
 from device.store.seal import load_key
 from sync.hub import consent
 from sync.hub.api import application
 from sync.hub.claim_api import router
 from sync.hub.enrol import Photo
+from sync.hub.errors import FieldRefused, InTheWay
 from sync.hub.hub import Hub
 from sync.hub.people import Newcomer
 from sync.hub.places import places as hub_places
@@ -97,12 +102,36 @@ def try_out(config: Config, seconds: float | None, say: Say) -> int:
         return Show(config, running.where, lambda show: HubLibrary(running, show), say).play(seconds)
 
 
-def serve_camera(root: Path, say: Say, serve: Callable[[], int]) -> int:
+def serve_camera(root: Path, say: Say, serve: Callable[[Registrar], int]) -> int:
     """A hub beside a door with a real camera, its state kept below `root`."""
     with fleet(root, say) as running:
-        say(f"enrol yourself in a second shell: {Path(sys.argv[0])} --state {running.hub.where.root} person add "
-            f"\"Your Name\" portrait.jpg --group {GROUP} --consent paper")
-        return serve()
+        say("enrol yourself on the screen, or in a second shell: "
+            f"{Path(sys.argv[0])} --state {running.hub.where.root} person add \"Your Name\" portrait.jpg "
+            f"--group {GROUP} --consent paper")
+        return serve(HubRegistrar(running.hub))
+
+
+class HubRegistrar:
+    """The hub beside the door takes in whoever enrols on the door's own screen."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def admit(self, label: str, photos: Sequence[Shot], secrets: Sequence[tuple[Method, bytes]]) -> Enrolled:
+        hub = self._hub
+        pictures = [Photo(f"{one.name}.png", cv2.imencode(".png", one.pixels)[1].tobytes()) for one in photos]
+        agreed = consent.of_text(hub.clock, "screen")
+        try:
+            done = hub.enroller.enrol(Newcomer(label, (GROUP,)), pictures, agreed)
+        except (InTheWay, FieldRefused, PictureRefused) as error:
+            raise EnrolmentRefused(str(error)) from None
+        try:
+            for method, secret in secrets:
+                hub.people.add_credential(done.person_id, method, secret)
+        except (InTheWay, FieldRefused) as error:
+            hub.people.remove([done.person_id])
+            raise EnrolmentRefused(str(error)) from None
+        return Enrolled(done.person_id, done.template_ids, done.qualities)
 
 
 class HubLibrary:

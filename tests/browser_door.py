@@ -23,6 +23,7 @@ from device.frame import Frame
 from device.inbox import Arrival
 from device.kiosk.behind import Behind
 from device.kiosk.desk import KioskDesk
+from device.kiosk.enrolment.registrar import Registrar
 from device.kiosk.session import HEADER
 from device.packs import library
 from device.roster import RosterKeeper
@@ -71,6 +72,7 @@ class Door:
     state: DoorState = field(default_factory=DoorState)
     config_path: Path | None = None
     restart: Callable[[], None] | None = None
+    registrar: Registrar | None = None
     is_alive: bool = True
     is_busy: bool = False
 
@@ -91,7 +93,7 @@ class Door:
         self.desk = KioskDesk(Behind(
             self.config, self.clock, self.where, self.key, self.card, state=lambda: self.state, turned=self._turned,
             put=self._put, offer=self._offer, person=self._person, roster=self._roster, status=self._status,
-            config_path=self.config_path, restart=self.restart))
+            config_path=self.config_path, restart=self.restart, registrar=self.registrar))
         self.desk.start()
         self.client = httpx.Client(base_url=self.address, timeout=30.0)
 

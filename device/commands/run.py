@@ -14,14 +14,15 @@ from device.commands.console import say
 from device.commands.told import Teller
 from device.config import DEFAULT_PATH, Config, parse_config, read_config
 from device.errors import UsageError
+from device.kiosk.enrolment.registrar import Registrar
 from device.store.places import places
 from device.terminal import Terminal
 
 TRY_STATE = Path("state")
 TRIED: dict[str, Any] = {
     "door": {"lock": "strike"},
-    "kiosk": {"enabled": True, "port": 0, "purpose": "To try the door", "retention": "Until you remove yourself",
-              "contact": "Whoever runs this command"},
+    "kiosk": {"enabled": True, "port": 0, "enrol": "open", "purpose": "To try the door",
+              "retention": "Until you remove yourself", "contact": "Whoever runs this command"},
 }
 """The configuration of a terminal that is only tried out."""
 
@@ -61,11 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
     return serve(config, arguments.is_try)
 
 
-def serve(config: Config, is_try: bool = False) -> int:
+def serve(config: Config, is_try: bool = False, registrar: Registrar | None = None) -> int:
     """The door before its camera, until it is told to stop."""
     teller = Teller(say)
     with Terminal(config, places(), SystemClock(), observers=[teller], acknowledged=teller.acknowledged,
-                  echo=lambda line: say(f"          {line}")) as terminal:
+                  echo=lambda line: say(f"          {line}"), registrar=registrar) as terminal:
         obey_signals(terminal)
         terminal.start()
         status = terminal.status()
@@ -73,9 +74,10 @@ def serve(config: Config, is_try: bool = False) -> int:
             f"templates, {status.model_id}; liveness {status.liveness}")
         if terminal.kiosk is not None:
             say(f"screen: {terminal.kiosk.address}")
+            if config.kiosk.enrol == "open" and not status.templates:
+                say(f"nobody is enrolled yet: {terminal.kiosk.address}enrol, or with a picture:")
         if is_try and not status.templates:
-            say(f"nobody is enrolled; in another terminal: DOOR_STATE={places().root} "
-                f"{Path(sys.argv[0])} enrol NAME PHOTO")
+            say(f"DOOR_STATE={places().root} {Path(sys.argv[0])} enrol NAME PHOTO   (in another terminal)")
         terminal.run()
     return 0
 

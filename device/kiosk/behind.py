@@ -11,6 +11,7 @@ from device.config import DEFAULT_PATH, Config
 from device.door.types import CredentialShown, DoorState
 from device.face.card import Card
 from device.inbox import Arrival
+from device.kiosk.enrolment.registrar import Registrar
 from device.roster import Roster
 from device.status import Status
 from device.store.places import Places
@@ -30,6 +31,7 @@ class Behind:
     status       how the terminal is, a second old at most
     config_path  the file that the configuration was read from; None where there was none
     restart      end the terminal so that the service manager starts it again; None where there is none
+    registrar    who takes people in for a terminal that belongs to a hub; None where they are taken in elsewhere
     """
 
     config: Config
@@ -46,6 +48,7 @@ class Behind:
     status: Callable[[], Status]
     config_path: Path | None = None
     restart: Callable[[], None] | None = None
+    registrar: Registrar | None = None
 
     @property
     def config_folder(self) -> Path:

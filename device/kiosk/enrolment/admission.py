@@ -18,6 +18,7 @@ from device.errors import EnrolmentRefused
 from device.face.match import search
 from device.face.portrait import Examiner
 from device.kiosk.behind import Behind
+from device.kiosk.enrolment.registrar import Registrar
 from device.kiosk.form import PageRefused
 from device.store.cache_writer import CacheWriter
 from device.store.records import Credential, Method, sought
@@ -53,6 +54,8 @@ def admit(behind: Behind, wish: Wish, photos: Sequence[Photo], examiner: Examine
     """
     wanted = wish.secrets()
     roster = behind.roster()
+    if behind.registrar is not None:
+        return _refer(behind.registrar, wish, photos, wanted, is_supervised)
     writer = CacheWriter.open(behind.where.gallery_db, behind.key, behind.clock)
     try:
         _refuse_known(behind, photos, examiner, writer, is_supervised)
@@ -64,10 +67,23 @@ def admit(behind: Behind, wish: Wish, photos: Sequence[Photo], examiner: Examine
                 writer.put_credential(Credential(secrets.token_hex(16), done.person_id, method, secret))
         return done
     except EnrolmentRefused as error:
-        said = str(error) if is_supervised else "the pictures are not fit; take them anew"
-        raise PageRefused(said, "enrol.not_fit", 422) from None
+        raise _unfit(error, is_supervised) from None
     finally:
         writer.close()
+
+
+def _refer(registrar: Registrar, wish: Wish, photos: Sequence[Photo], wanted: Sequence[tuple[Method, bytes]],
+           is_supervised: bool) -> Enrolled:
+    """The registrar makes the same checks, against everybody whom it knows."""
+    try:
+        return registrar.admit(wish.label, photos, wanted)
+    except EnrolmentRefused as error:
+        raise _unfit(error, is_supervised) from None
+
+
+def _unfit(error: EnrolmentRefused, is_supervised: bool) -> PageRefused:
+    said = str(error) if is_supervised else "the pictures are not fit, or the face is known; take them anew"
+    return PageRefused(said, "enrol.not_fit", 422)
 
 
 def _refuse_known(behind: Behind, photos: Sequence[Photo], examiner: Examiner, writer: CacheWriter,

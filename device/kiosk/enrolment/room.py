@@ -1,4 +1,5 @@
-"""Enrolment at the terminal: consent, guided poses, review, and the person is in; where the terminal stands alone.
+"""Enrolment at the terminal: consent, guided poses, review, and the person is in; where the terminal stands alone, or
+a registrar is beside it.
 
     /enrol/state   where it stands              /enrol/begin   consent given: the booth opens
     /enrol/shot/N  a picture, for the review    /enrol/anew, leave, keep
@@ -80,7 +81,7 @@ class EnrolmentRoom:
 
     def _closed(self, request: Request) -> str:
         """Why nobody is enrolled here; "" where somebody may be."""
-        if is_linked():
+        if is_linked() and self._behind.registrar is None:
             return "hub"
         if self._behind.config.kiosk.enrol == "off":
             return "off"

@@ -32,4 +32,4 @@ def run(arguments: argparse.Namespace) -> int:
     if seconds is not None or arguments.rehearsal or not has_camera():
         return try_out(config, seconds, say)
     root: Path = arguments.state or TRY_STATE
-    return serve_camera(root.absolute(), say, lambda: serve(config))
+    return serve_camera(root.absolute(), say, lambda registrar: serve(config, registrar=registrar))

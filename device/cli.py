@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("run", "config", "status", "doctor", "reset", "clock", "pair", "selftest", "person", "credential", "compare",
-         "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission", "models",
-         "evaluate", "bench")
+NOUNS = ("run", "config", "status", "doctor", "reset", "clock", "pair", "selftest", "kiosk_pin", "person",
+         "credential", "compare", "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission",
+         "models", "evaluate", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

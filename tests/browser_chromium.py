@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 SCREENSHOTS = Path(__file__).resolve().parent.parent / "build" / "screenshots"
+README_PICTURES = Path(__file__).parent.parent / "device" / "kiosk" / "screenshots"
+SHOWN = ("ready-800x480-en", "challenge-800x480-en", "admitted-800x480-en", "attack-800x480-en",
+         "admitted-480x800-zh", "enrol-pose-480x800-zh", "setup-camera-480x800-en", "own-open-480x800-en")
+"""Those that the README shows."""
 SIZES = ((480, 800), (800, 480), (1280, 800))
 LEAST_TOUCH_PX = 44
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -108,6 +113,8 @@ def faults(page: Page) -> list[str]:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep what the page shows as build/screenshots/NAME.png."""
+    """Keep what the page shows as build/screenshots/NAME.png; for the README too, where those are to be made anew."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
+    if name in SHOWN and os.environ.get("DOOR_WRITE_DOCS"):
+        page.screenshot(path=README_PICTURES / f"{name}.jpg", type="jpeg", quality=82, animations="disabled")

@@ -140,6 +140,10 @@ def _table(name: str) -> list[str]:
                     for row in kept["rows"]]
 
 
+def kiosk() -> str:
+    return "\n".join(_table("kiosk.json"))
+
+
 def example() -> str:
     return "```\n" + (FIGURES / "rehearsal.txt").read_text(encoding="utf-8").rstrip() + "\n```"
 
@@ -147,6 +151,7 @@ def example() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "header": header, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates,
     "speed": speed, "example": example, "liveness": liveness, "sync": sync, "faults": faults,
+    "kiosk": kiosk,
 }
 
 

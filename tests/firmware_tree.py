@@ -72,10 +72,13 @@ def lived_in(root: Path) -> Tree:
         path.write_text("".join(row.format(account, 900 + at) for at, account in enumerate(ACCOUNTS)))
     units = "etc/systemd/system"
     for name in (KEY, "etc/credstore.encrypted/signing.key", "etc/credstore/sealing.key", "etc/credstore/tls.key",
-                 "etc/credstore/.tls.key.0f0f", "etc/door/terminal.toml", "etc/door/link.toml", "etc/door/ca.pem",
+                 "etc/credstore/.tls.key.0f0f", "etc/door/terminal.toml", "etc/door/terminal.toml.before",
+                 "etc/door/liveness.json", "etc/door/link.toml", "etc/door/ca.pem",
                  "etc/door/terminal.pem", f"{units}/doord.service.d/configured.conf",
                  f"{units}/door-syncd.service.d/credentials.conf", "var/lib/door/gallery/gallery.db",
-                 "var/lib/door/gallery/gallery.db-wal", "var/lib/door/journal/journal.db",
+                 "var/lib/door/gallery/gallery.db-wal", "var/lib/door/gallery/gallery.db.id",
+                 "var/lib/door/journal/journal.db", "var/lib/door/journal/journal.db.id",
+                 "var/lib/door/journal/hub_settings.toml", "var/lib/door/journal/claim-code",
                  "var/lib/door/journal/evidence/0/1.sealed", "var/lib/door/journal/state.key",
                  "var/lib/door/link/terminal.pem", "var/lib/door/sync.json", "var/spool/door-update/incoming.bundle",
                  "run/door/status.json"):

@@ -66,6 +66,12 @@ def test_every_mitigation_is_shown_by_a_test_that_exists() -> None:
             assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8")), f"{file}::{name}"
 
 
+def test_every_picture_that_a_readme_shows_is_there() -> None:
+    for path in readmes():
+        for name in re.findall(r"(?:!\[[^\]]*\]\(|src=\")([^)\":]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / name).is_file(), f"{path}: {name}"
+
+
 def test_every_command_has_an_example_in_its_help() -> None:
     for name, parser, _ in subcommands(build_parser()):
         for one in (parser, *(sub for _, sub, _ in subcommands(parser))):

@@ -74,6 +74,8 @@ def serve(config: Config, is_try: bool = False, registrar: Registrar | None = No
             f"templates, {status.model_id}; liveness {status.liveness}")
         if terminal.kiosk is not None:
             say(f"screen: {terminal.kiosk.address}")
+            if (pin := terminal.kiosk.first_pin()) is not None:
+                say(f"installer's page: {terminal.kiosk.address}setup, PIN {pin}")
             if config.kiosk.enrol == "open" and not status.templates:
                 say(f"nobody is enrolled yet: {terminal.kiosk.address}enrol, or with a picture:")
         if is_try and not status.templates:

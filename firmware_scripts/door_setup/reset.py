@@ -37,6 +37,7 @@ STATE = "/var/lib/door"
 KEPT_FOLDERS = ("gallery", "journal", "link")
 EMPTIED = (f"{STATE}/gallery", f"{STATE}/journal", f"{STATE}/link", "/var/spool/door-update", "/run/door")
 LINK = ("/etc/door/link.toml", "/etc/door/.provisioning", f"{FOLDER}/door-syncd.service.d/credentials.conf")
+COMMISSIONED = "/etc/door/liveness.json"
 DERIVED = (f"{FOLDER}/doord.service.d/configured.conf", f"{FOLDER}/door-kiosk.service.d/configured.conf")
 
 
@@ -73,9 +74,8 @@ def steps(store: Store, keeps_configuration: bool) -> Iterator[Step]:
     for path in sorted(_strays(tree)):
         yield Step(f"remove {path}", "it is none of the terminal's folders", lambda: False,
                    partial(_remove, tree.at(path)))
-    certificates = [f"/etc/door/{path.name}" for path in sorted(tree.at("/etc/door").glob("*.pem"))]
-    configured = () if keeps_configuration else (CONFIGURATION, *DERIVED)
-    for path in (*LINK, *certificates, *configured):
+    configured = [CONFIGURATION, *_beside(tree, "terminal.toml.*"), COMMISSIONED, *DERIVED]
+    for path in (*LINK, *_beside(tree, "*.pem"), *([] if keeps_configuration else configured)):
         yield gone_step(tree, path, "it names a hub, a site or a camera of whoever had it before")
     yield store.make_step(TERMINAL_KEY, "the next gallery is sealed under a key that never sealed another")
     yield store.dropin_step("doord")
@@ -93,6 +93,11 @@ def _keys(tree: Tree) -> Iterator[str]:
     for folder in (STATE, "/etc/door", f"{STATE}/journal"):
         for path in sorted(tree.at(folder).glob("*.key*")):
             yield f"{folder}/{path.name}"
+
+
+def _beside(tree: Tree, pattern: str) -> list[str]:
+    """Files of the configuration's folder: certificates, or what the configuration was before a change."""
+    return [f"/etc/door/{path.name}" for path in sorted(tree.at("/etc/door").glob(pattern))]
 
 
 def _strays(tree: Tree) -> Iterator[str]:

@@ -18,8 +18,8 @@ from device.errors import TerminalError
 
 # In the order of the help text.
 NOUNS = ("run", "config", "status", "doctor", "reset", "clock", "pair", "selftest", "kiosk_pin", "person",
-         "credential", "compare", "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness", "commission",
-         "models", "evaluate", "bench")
+         "credential", "compare", "policy", "explain", "journal", "evidence", "replay", "scenario", "liveness",
+         "commission", "models", "evaluate", "bench")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "kiosk-pin", help="set the PIN of the installer's page",
         description=f"Sets the PIN that opens the installer's page at /setup, of {LEAST_DIGITS} digits and more: "
-                    "typed twice unseen, or one line of standard input. With --fresh one is made at random where none is "
-                    "set, and shown this once.",
+                    "typed twice unseen, or one line of standard input. With --fresh one is made at random where "
+                    "none is set, and shown this once.",
         epilog="example: sudo -u door doorctl kiosk-pin")
     parser.add_argument("--fresh", action="store_true", help="make one at random, where none is set")
     parser.add_argument("--json", action="store_true", help="one JSON document")

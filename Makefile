@@ -1,10 +1,10 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs faults sbom
+.PHONY: help run test check pins bench docs faults slow sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
-FAULTS := tests/faults tests/test_app_kills.py tests/test_store_kills.py tests/test_agent_live.py
+SYNC_FAULTS := tests/faults/test_sync_kills.py tests/faults/test_sync_line.py tests/faults/test_sync_orders.py
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -23,10 +23,18 @@ check: ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-faults: ## kills, damage, random orders and the longer tests, in their full counts (under an hour on two cores)
+faults: ## kills, cuts, damage and random orders in their full counts
 	@$(PYTHON) firmware_scripts/prepare --for test
-	DOOR_KILLS=200 DOOR_ORDERS=20000 $(BIN)/pytest -o timeout=3000 $(FAULTS)
-	$(BIN)/pytest -o timeout=3000 -m slow
+	DOOR_KILLS=200 DOOR_ORDERS=20000 $(BIN)/pytest -o timeout=4000 tests/test_app_kills.py tests/test_agent_live.py \
+		$(SYNC_FAULTS)
+	DOOR_KILLS=1000 $(BIN)/pytest -o timeout=4000 tests/test_store_kills.py tests/faults/test_update_cuts.py
+	DOOR_CUTS=10000 DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 $(BIN)/pytest \
+		-o timeout=4000 tests/test_store_power.py tests/test_door_oracle.py tests/test_credentials_hostile.py \
+		tests/test_update_verification.py tests/faults/test_reset_cuts.py
+
+slow: ## the tests that `make test` leaves out for their length: whole installations, images, panels of attacks
+	@$(PYTHON) firmware_scripts/prepare --for test
+	$(BIN)/pytest -o timeout=4000 -m slow
 
 bench: ## speed of every stage, beside its alternatives, on this machine
 	@$(PYTHON) firmware_scripts/prepare --for run

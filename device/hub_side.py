@@ -34,13 +34,13 @@ class HubHands:
     """What HubSide moves.
 
     degrade  begins or ends a degraded mode
-    note     writes into the journal
+    write    appends to the journal
     renewed  the journal was begun anew
     restart  ends doord, to be started again; None where nobody would
     """
 
     degrade: Callable[[str, bool], None]
-    note: Callable[[NewEntry], object]
+    write: Callable[[NewEntry], object]
     renewed: Callable[[], None]
     restart: Callable[[], None] | None = None
 
@@ -98,7 +98,7 @@ class HubSide:
         """Settings of the version that the hub wants: written down as applied where they are in force, else kept for
         the next start, which is now where somebody starts doord again."""
         if self._settings is not None and wanted.version == self._settings.version:
-            self._hands.note(entry("config_changed", version=wanted.version, source="hub"))
+            self._hands.write(entry("config_changed", version=wanted.version, source="hub"))
             return
         try:
             if self._settings is None:
@@ -106,7 +106,7 @@ class HubSide:
             self._settings.take(wanted)
         except ConfigError as error:
             log.error("%s", error)
-            self._hands.note(entry("config_refused", version=wanted.version, source="hub", why=str(error)[:200]))
+            self._hands.write(entry("config_refused", version=wanted.version, source="hub", why=str(error)[:200]))
             return
         log.warning("settings of the hub, version %d, are in force from the next start", wanted.version)
         if self._hands.restart is not None:

@@ -15,6 +15,8 @@ from device.face.card import Card, read_card
 from device.packs import archives, cache, liveness, weights
 from device.packs.build import build
 
+pytest_plugins = ["fault_figures"]
+
 
 @pytest.fixture(scope="session")
 def pack() -> Card:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -140,6 +141,15 @@ def _table(name: str) -> list[str]:
                     for row in kept["rows"]]
 
 
+def fault_table() -> str:
+    spec = importlib.util.spec_from_file_location("fault_table", ROOT / "tests" / "faults" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    return "\n".join(table.faults())
+
+
 def kiosk() -> str:
     return "\n".join(_table("kiosk.json"))
 
@@ -151,7 +161,7 @@ def example() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "header": header, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates,
     "speed": speed, "example": example, "liveness": liveness, "sync": sync, "faults": faults,
-    "kiosk": kiosk,
+    "kiosk": kiosk, "fault_table": fault_table,
 }
 
 

@@ -180,7 +180,7 @@ def test_persons_come_in_pages_and_by_external_id(client):
     assert changed.json()["label"] == "New"
     assert client.patch(f"{API}/persons/{one}", json={"label": "Again"}).json()["valid_until"].startswith("2030")
     assert client.put(f"{API}/persons/{one}/groups", json={"groups": ["lab"]}).json()["groups"] == ["lab"]
-    carded = client.post(f"{API}/persons/{one}/cards", json={"number": "04A1B2"}).json()
+    carded = client.post(f"{API}/persons/{one}/cards", json={"number": "0x04A1B2"}).json()
     assert client.delete(f"{API}/persons/{one}/credentials/{carded['credentials'][0]}").status_code == 204
 
 
@@ -216,7 +216,7 @@ def test_a_time_that_cannot_be_kept_is_refused_by_field_before_anything_is(hub, 
         ("POST", "/persons", person(external_id=None, valid_until=at), "valid_until"),
         ("POST", "/persons", person(external_id=None, valid_from=at), "valid_from"),
         ("PATCH", f"/persons/{one}", {"valid_until": at}, "valid_until"),
-        ("POST", f"/persons/{one}/cards", {"number": "04A1", "valid_until": at}, "valid_until")]
+        ("POST", f"/persons/{one}/cards", {"number": "0x04A1", "valid_until": at}, "valid_until")]
     for method, path, body, field in asked:
         answer = client.request(method, API + path, json=body)
         assert (answer.status_code, fields(answer)) == (422, [field]), (path, answer.text)

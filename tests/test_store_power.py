@@ -1,12 +1,15 @@
 """Power cuts: whatever the medium had not been told to keep may be gone, in part or out of order. What was
 acknowledged is there all the same.
 
-A VFS writes to a medium that forgets: at a cut, every write since the file's last sync is kept, dropped or torn at
-sectors, by chance. The journal's own code writes through it, and the product's own start reads what is left.
+A VFS writes to a medium that forgets: at a cut (DOOR_CUTS of them), every write since the file's last sync is kept,
+dropped or torn at sectors, by chance. The journal's own code writes through it, and the product's own start reads
+what is left.
 """
 
 import contextlib
+import os
 import random
+import shutil
 
 import apsw
 import pytest
@@ -18,6 +21,7 @@ from device.store.journal import Journal
 from device.store.sqlite import WriterLock
 
 SECTOR = 512
+CUTS = int(os.environ.get("DOOR_CUTS", "60"))
 
 
 class Medium:
@@ -91,8 +95,20 @@ class Adapter:
             yield
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_no_acknowledged_entry_is_lost_by_a_power_cut(tmp_path, seed):
+@pytest.mark.timeout(120 + CUTS)
+def test_no_acknowledged_entry_is_lost_by_a_power_cut(tmp_path, figure):
+    cuts, seed = 0, 0
+    while cuts < CUTS:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        cuts += cut_often(folder, seed)
+        shutil.rmtree(folder)
+        seed += 1
+    figure("F3", f"{cuts} power cuts while the journal was written: 0 acknowledged entries lost, 0 corrupt")
+
+
+def cut_often(tmp_path, seed):
+    """One journal that is written to; how often the power went, and each time all was well."""
     medium, chance = Medium(), random.Random(seed)
     disk = ForgetfulDisk(f"forgetful{seed}", medium)
     path = tmp_path / "journal.db"
@@ -128,3 +144,4 @@ def test_no_acknowledged_entry_is_lost_by_a_power_cut(tmp_path, seed):
         assert [entry.hash for entry in again.entries()] == hashes[:again.head]
         again.close()
     assert disk is not None
+    return len(cuts)

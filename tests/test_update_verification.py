@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_figures import Figure
 from tuf.api.metadata import Delegations, Metadata, TargetFile
 from update_forgery import Mutator, forged, role_name, untouched
 from update_samples import OURS, Bench, at, parts_of, rewritten, root, signers, tiny_bundle
@@ -359,7 +360,7 @@ def test_a_root_needs_two_keys_of_the_old_root_and_two_of_its_own(bench: Bench, 
 
 
 @pytest.mark.timeout(120 + MUTANTS // 10)
-def test_every_altered_bundle_is_refused_before_it_is_unpacked(bench: Bench, tmp_path: Path) -> None:
+def test_every_altered_bundle_is_refused_before_it_is_unpacked(bench: Bench, tmp_path: Path, figure: Figure) -> None:
     keys, roots = replaced(tmp_path, "targets-3.pem")
     good = tiny_bundle(tmp_path, "1.2.0", at(2), keys=keys, roots=roots)
     others = [parts_of(tiny_bundle(tmp_path, "1.1.0", at(1), keys=keys, roots=roots, name="older.bundle")),
@@ -380,6 +381,6 @@ def test_every_altered_bundle_is_refused_before_it_is_unpacked(bench: Bench, tmp
     assert bench.tree() == before
     assert "unpack" not in bench.steps
     assert set(bench.steps) == {"sweep", "copy", "verify"}
-    print(f"{refused} of {MUTANTS} altered bundles refused before unpacking")
+    figure("F54", f"{refused} of {MUTANTS} altered bundles refused before unpacking")
     bench.updater().update(good)
     assert bench.runs == "1.2.0"

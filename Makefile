@@ -28,9 +28,9 @@ faults: ## kills, cuts, damage and random orders in their full counts
 	DOOR_KILLS=200 DOOR_ORDERS=20000 $(BIN)/pytest -o timeout=4000 tests/test_app_kills.py tests/test_agent_live.py \
 		$(SYNC_FAULTS)
 	DOOR_KILLS=1000 $(BIN)/pytest -o timeout=4000 tests/test_store_kills.py tests/faults/test_update_cuts.py
-	DOOR_CUTS=10000 DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 $(BIN)/pytest \
-		-o timeout=4000 tests/test_store_power.py tests/test_door_oracle.py tests/test_credentials_hostile.py \
-		tests/test_update_verification.py tests/faults/test_reset_cuts.py
+	DOOR_CUTS=10000 DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 \
+		$(BIN)/pytest -o timeout=4000 tests/test_store_power.py tests/test_door_oracle.py tests/test_credentials_hostile.py \
+		tests/test_update_verification.py tests/faults/test_reset_cuts.py tests/faults/test_soak.py
 
 slow: ## the tests that `make test` leaves out for their length: whole installations, images, panels of attacks
 	@$(PYTHON) firmware_scripts/prepare --for test

@@ -77,9 +77,10 @@ def serve(config: Config, is_try: bool = False, registrar: Registrar | None = No
             if (pin := terminal.kiosk.first_pin()) is not None:
                 say(f"installer's page: {terminal.kiosk.address}setup, PIN {pin}")
             if config.kiosk.enrol == "open" and not status.templates:
-                say(f"nobody is enrolled yet: {terminal.kiosk.address}enrol, or with a picture:")
+                say(f"nobody is enrolled yet; on the screen: {terminal.kiosk.address}enrol")
         if is_try and not status.templates:
-            say(f"DOOR_STATE={places().root} {Path(sys.argv[0])} enrol NAME PHOTO   (in another terminal)")
+            say(f"to enrol from a picture, in another terminal: DOOR_STATE={places().root} "
+                f"{Path(sys.argv[0])} enrol NAME PHOTO")
         terminal.run()
     return 0
 

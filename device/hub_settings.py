@@ -1,4 +1,4 @@
-"""Settings that the hub sends: laid over terminal.toml, within limits, kept beside the journal.
+"""Settings that the hub sends: laid over terminal.toml and the site's own, within limits, kept beside the journal.
 
 What is wired, where the camera is, which keys count and what is reachable is the installer's, and stays in
 terminal.toml; so does whether a photo opens the door. A version is checked as a whole before it is kept, and is in
@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from device.config import Config, parse_config, read_table, table_of
+from device.config import Config, parse_config, table_of
 from device.errors import ConfigError, SealBroken
+from device.site_settings import laid_over, with_site_settings
 from device.store.terminal_records import HEADING, TerminalConfig, parse_terminal_config
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class HubSettings:
         """folder  where the hub's part is kept. ConfigError where terminal.toml cannot be used; a part of the hub's
         that no longer fits it is left out, and the log says so."""
         self.own, self._path = own, folder / FILE
-        self._table = read_table(own)
+        self._table = with_site_settings(own, folder)
         self.config, self.version = parse_config(self._table, str(own)), 0
         kept = self._kept()
         if kept is None:
@@ -70,11 +71,10 @@ class HubSettings:
 
     def _together(self, wanted: TerminalConfig) -> Config:
         where = f"settings of the hub, version {wanted.version}"
-        table = {section: dict(found) for section, found in self._table.items()}
-        for section, found in table_of(wanted.text, where).items():
+        over = table_of(wanted.text, where)
+        for section, found in over.items():
             _check(section, found, where)
-            table.setdefault(section, {}).update(found)
-        return parse_config(table, where)
+        return parse_config(laid_over(self._table, over), where)
 
     def _kept(self) -> TerminalConfig | None:
         try:

@@ -142,7 +142,7 @@ class Terminal:
         self.controller = Controller(config.controller, clock, self._cards, lambda *shown: self._shown.put(shown),
                                      self._degrade, self.inbox.note, keys)
         self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self.kiosk = self._kiosk(registrar)
+        self.kiosk = self._kiosk(registrar, settings.own if settings is not None else None)
         self.witness = self._witness()
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
@@ -266,7 +266,7 @@ class Terminal:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _kiosk(self, registrar: Registrar | None) -> KioskDesk | None:
+    def _kiosk(self, registrar: Registrar | None, own: Path | None) -> KioskDesk | None:
         if not self.config.kiosk.enabled:
             return None
         from device.config import DEFAULT_PATH
@@ -277,7 +277,7 @@ class Terminal:
             self.config, self.clock, self.places, self._key, self.card,
             state=lambda: self.gatekeeper.state, turned=lambda: self.gatekeeper.turned_mono, put=self.inbox.offer,
             offer=self.credentials.offer, person=self._person, roster=lambda: self.rosters.current,
-            status=lambda: self._status, config_path=DEFAULT_PATH if DEFAULT_PATH.exists() else None,
+            status=lambda: self._status, config_path=own or (DEFAULT_PATH if DEFAULT_PATH.exists() else None),
             restart=self._restart(), registrar=registrar))
 
     def _witness(self) -> Witness | None:

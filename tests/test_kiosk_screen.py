@@ -17,11 +17,12 @@ from device.face.quality import HINTS
 from device.hardware.inputs import NAMES
 from device.kiosk.enrolment.pose import POSES
 from device.kiosk.server import STATIC
-from device.kiosk.setup.settings import CHANGEABLE, choices
+from device.kiosk.setup.settings import choices
 from device.kiosk.visitor.screen import ASKED_S, BLINDING, OUTCOME_S, READY, Screen, Shape
 from device.kiosk.visitor.words import hint_key
 from device.kiosk.words import LANGUAGES, catalogue
 from device.sighting import Hint, Outcome, Sighting
+from device.site_settings import CHANGEABLE
 from device.store.records import Method
 
 NOW = Now(datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc), 100.0)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from device.config import parse_config, read_config
 from device.errors import ConfigError
-from device.kiosk.setup.settings import CHANGEABLE, changed, choices, values, write
+from device.hub_settings import HubSettings
+from device.kiosk.setup.settings import changed, choices, values, write, write_beside
+from device.site_settings import CHANGEABLE, FILE
 
 TEXT = """# the front door, wired by Kim
 [door]
@@ -118,3 +120,36 @@ def test_every_key_has_a_value_and_choices_where_it_is_chosen() -> None:
     assert set(values(config)) == set(CHANGEABLE)
     assert choices()["door.lock"] == ["strike", "maglock"]
     assert "screen.volume" not in choices()
+
+
+# --- a file that is not doord's to write ---
+
+
+def test_what_is_laid_over_the_file_is_in_force_from_the_next_start_and_the_file_stays(tmp_path: Path) -> None:
+    own, folder = tmp_path / "terminal.toml", tmp_path / "journal"
+    folder.mkdir()
+    own.write_text(TEXT)
+    assert write_beside(own, folder / FILE, {"screen.language": "zh", "door.release_s": 7}).door.release_s == 7.0
+    write_beside(own, folder / FILE, {"door.release_s": 8.5})
+    found = HubSettings(own, folder).config
+    assert (found.screen.language, found.door.release_s) == ("zh", 8.5)
+    assert own.read_text() == TEXT
+
+
+@pytest.mark.parametrize("changes", [{"pins.lock": 4}, {"door.lock": "glue"}, {"door.release_s": 900.0}, {"door": 1},
+                                     {"door.fire_auto_reset": True}])
+def test_what_is_not_the_pages_to_set_is_not_laid_over_either(tmp_path: Path, changes: Any) -> None:
+    own = tmp_path / "terminal.toml"
+    own.write_text(TEXT)
+    with pytest.raises(ConfigError):
+        write_beside(own, tmp_path / FILE, changes)
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("kept", ["[pins]\nlock = 4\n", "door = 1\n", "[door\n", "[door]\nrelease_s = 900.0\n"])
+def test_a_damaged_layer_is_left_out_and_the_file_holds(tmp_path: Path, kept: str) -> None:
+    own = tmp_path / "terminal.toml"
+    own.write_text(TEXT)
+    (tmp_path / FILE).write_text(kept)
+    found = HubSettings(own, tmp_path).config
+    assert (found.pins.lock, found.door.release_s) == (17, 5.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,5 +53,7 @@ class Behind:
 
     @property
     def config_folder(self) -> Path:
-        """Where the configuration lies, or would, and with it the commissioning card."""
-        return (self.config_path or DEFAULT_PATH).parent
+        """Where the commissioning card lies: with the configuration, or, where that folder is somebody else's, with
+        the journal."""
+        folder = (self.config_path or DEFAULT_PATH).parent
+        return folder if os.access(folder, os.W_OK) else self.where.journal_db.parent

@@ -38,7 +38,6 @@ _CORNER_GAP = 4
 _AGREE_PX = 0.4
 _SAME_PX = 0.25
 _TRIMS = 2
-_LEAST_SIZE = 1e-3
 
 _MOVING = (
     # Lids and lips move by themselves; what is tracked must belong to the skull.
@@ -134,16 +133,16 @@ def measure(reference: Reference, patch: Patch) -> Parallax | None:
     if len(points) < LEAST_POINTS:
         return None
     start = reference.patch.flat[points]
-    head = _turned(reference.patch, patch)[points]
-    plane = head - _off(_plane_fields(start), head - start)
+    head = _turned(reference, patch)
+    plane = head - _off_plane(start, head - start)
     # A point whose surroundings say nothing stays where the search began: one that is found from both beginnings,
     # where a picture would have it and where a head would, was seen.
-    seen, is_found = _follow(reference.patch.grey, patch.grey, start, plane)
-    again, is_found_again = seen.copy(), is_found.copy()
     is_apart = np.hypot(*(head - plane).T) > _SAME_PX
-    if is_apart.any():
-        again[is_apart], is_found_again[is_apart] = _follow(reference.patch.grey, patch.grey, start[is_apart],
-                                                            head[is_apart])
+    both, is_found_both = _follow(reference.patch.grey, patch.grey, np.concatenate([start, start[is_apart]]),
+                                  np.concatenate([plane, head[is_apart]]))
+    seen, is_found = both[:len(points)], is_found_both[:len(points)]
+    again, is_found_again = seen.copy(), is_found.copy()
+    again[is_apart], is_found_again[is_apart] = both[len(points):], is_found_both[len(points):]
     kept = is_found & is_found_again & (np.hypot(*(seen - again).T) < _AGREE_PX)
     return _compare(start, (seen + again) * np.float32(0.5) - start, head - start, reference.relief, kept)
 
@@ -155,29 +154,53 @@ def _compare(start: Floats, seen: Floats, head: Floats, relief: Floats, kept: Fl
         count = int(kept.sum())
         if count < LEAST_POINTS:
             return None
-        plane = _plane_fields(start[kept])
-        depth = _relief_fields(start[kept], relief[kept], plane)
-        left = _flat(_off(plane, seen[kept]))
-        explained = _explained(depth, left)
+        fields = _Fields.of(start[kept], relief[kept])
+        left = fields.off_plane(seen[kept])
+        explained = fields.explained(left)
         if trims:
             rest = np.hypot(*(left - explained).reshape(2, -1))
             kept = kept.copy()
             kept[np.flatnonzero(kept)[rest > max(2.5 * float(np.median(rest)), 0.3)]] = False
-    beyond = _beyond_sheets(_sheet_fields(start[kept], plane), depth, left)
-    return _parallax(left, explained, _flat(_off(plane, head[kept])), beyond, count)
+    beyond = _beyond_sheets(start[kept], relief[kept], seen[kept])
+    return _parallax(left, explained, fields.off_plane(head[kept]), beyond, count)
 
 
-def _explained(fields: Doubles, motion: Doubles) -> Doubles:
-    """The part of a motion that some fields can make."""
-    basis, _ = np.linalg.qr(fields)
-    return np.asarray(basis @ (basis.T @ motion))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fields:
+    """Displacements of points between two views, orthonormal: those that a homography makes, and those beyond them
+    that a small change of view makes by the points' depth.
+
+    plane   2N×8
+    relief  2N×3
+    """
+
+    plane: Doubles
+    relief: Doubles
+
+    @classmethod
+    def of(cls, start: Floats, relief: Floats) -> _Fields:
+        x, y = _places(start)
+        basis, _ = np.linalg.qr(np.column_stack([_of_plane(x, y), _of_depth(x, y, relief)]))
+        return cls(basis[:, :8], basis[:, 8:])
+
+    def off_plane(self, flow: Floats) -> Doubles:
+        """2N, what is left of N×2 displacements after those of a plane."""
+        both = _flat(flow)
+        return np.asarray(both - self.plane @ (both @ self.plane))
+
+    def explained(self, left: Doubles) -> Doubles:
+        """The part of it that the relief can make."""
+        return np.asarray(self.relief @ (left @ self.relief))
 
 
-def _beyond_sheets(sheets: Doubles, depth: Doubles, left: Doubles) -> float:
+def _beyond_sheets(start: Floats, relief: Floats, flow: Floats) -> float:
     """0..1, how much of what bent sheets leave (squared) the relief explains."""
-    rest = left - sheets @ (sheets.T @ left)
-    explained = _explained(depth - sheets @ (sheets.T @ depth), rest)
-    return float(explained @ explained) / max(float(rest @ rest), 1e-9)
+    x, y = _places(start)
+    basis, _ = np.linalg.qr(np.column_stack([_of_plane(x, y), _of_sheets(x, y), _of_depth(x, y, relief)]))
+    both = _flat(flow)
+    parts = both @ basis
+    sheets, depth = parts[:-3], parts[-3:]
+    return float(depth @ depth) / max(float(both @ both) - float(sheets @ sheets), 1e-9)
 
 
 def _parallax(left: Doubles, explained: Doubles, wanted: Doubles, beyond: float, count: int) -> Parallax:
@@ -188,45 +211,45 @@ def _parallax(left: Doubles, explained: Doubles, wanted: Doubles, beyond: float,
         beyond=beyond, expected=sqrt(square / count), gain=float(left @ wanted) / max(square, 1e-9), points=count)
 
 
-def _plane_fields(start: Floats) -> Doubles:
-    """2N×8 orthonormal: the displacements that a homography near the identity makes, to first order. Between two
-    patches of one size the second order is below .1 px up to 20 degrees."""
+def _places(start: Floats) -> tuple[Doubles, Doubles]:
+    """Across and down from the patch's middle, in its sides."""
     x, y = ((start - SIDE / 2) / SIDE).astype(np.float64).T
+    return x, y
+
+
+def _of_plane(x: Doubles, y: Doubles) -> Doubles:
+    """2N×8, the displacements that a homography near the identity makes, to first order. Between two patches of one
+    size the second order is below .1 px up to 20 degrees."""
     one, none = np.ones_like(x), np.zeros_like(x)
     across = np.stack([one, x, y, none, none, none, x * x, x * y], axis=1)
     down = np.stack([none, none, none, one, x, y, x * y, y * y], axis=1)
-    fields, _ = np.linalg.qr(np.concatenate([across, down]))
-    return fields
+    return np.concatenate([across, down])
 
 
-def _relief_fields(start: Floats, relief: Floats, plane: Doubles) -> Doubles:
+def _of_depth(x: Doubles, y: Doubles, depth: Floats | Doubles) -> Doubles:
     """2N×3: what a small change of view does to points by their depth (the parallax points to one place, whichever
-    that is), without what a homography can do."""
-    x, y = ((start - SIDE / 2) / SIDE).astype(np.float64).T
+    that is)."""
     none = np.zeros_like(x)
-    fields = np.stack([np.concatenate([relief, none]), np.concatenate([none, relief]),
-                       np.concatenate([relief * x, relief * y])], axis=1)
-    return np.asarray(fields - plane @ (plane.T @ fields))
+    return np.stack([np.concatenate([depth, none]), np.concatenate([none, depth]),
+                     np.concatenate([depth * x, depth * y])], axis=1)
 
 
-def _sheet_fields(start: Floats, plane: Doubles) -> Doubles:
-    """2N×(up to 9) orthonormal: the same for surfaces whose depth is a polynomial of second order of the place, as a
-    sheet's that is bent in any direction, without what a homography can do."""
-    x, y = ((start - SIDE / 2) / SIDE).astype(np.float64).T
-    fields = np.concatenate([_relief_fields(start, depth.astype(np.float32), plane)
-                             for depth in (x * x, x * y, y * y)], axis=1)
-    basis, sizes, _ = np.linalg.svd(fields, full_matrices=False)
-    return np.asarray(basis[:, sizes > _LEAST_SIZE * sizes[0]])
+def _of_sheets(x: Doubles, y: Doubles) -> Doubles:
+    """2N×7: the same for surfaces whose depth is a polynomial of second order of the place, as a sheet's that is bent
+    in any direction. Two of the nine fields are others of them and a homography's, and left out."""
+    return np.concatenate([_of_depth(x, y, x * x), _of_depth(x, y, x * y)[:, ::2], _of_depth(x, y, y * y)[:, ::2]],
+                          axis=1)
 
 
 def _flat(flow: Floats) -> Doubles:
     return np.concatenate([flow[:, 0], flow[:, 1]]).astype(np.float64)
 
 
-def _off(plane: Doubles, flow: Floats) -> Floats:
+def _off_plane(start: Floats, flow: Floats) -> Floats:
     """What is left of N×2 displacements after those of a plane."""
+    plane, _ = np.linalg.qr(_of_plane(*_places(start)))
     both = _flat(flow)
-    left: Floats = (both - plane @ (plane.T @ both)).reshape(2, -1).T.astype(np.float32)
+    left: Floats = (both - plane @ (both @ plane)).reshape(2, -1).T.astype(np.float32)
     return left
 
 
@@ -238,13 +261,13 @@ def _follow(before: Pixels, after: Pixels, start: Floats, guess: Floats) -> tupl
     return ends, (found[:, 0] > 0) & inside
 
 
-def _turned(reference: Patch, patch: Patch) -> Floats:
-    """468×2 in the patch: where the reference's landmarks would be, were it a head turned to the patch's pose."""
-    frame = (patch.flat + 0.5 - patch.place[:, 2]) @ np.linalg.inv(patch.place[:, :2]).T
-    solid = np.ascontiguousarray(reference.solid[_POSE_POINTS])
+def _turned(reference: Reference, patch: Patch) -> Floats:
+    """N×2 in the patch: where the reference's points would be, were it a head turned to the patch's pose."""
+    frame = (patch.flat[_POSE_POINTS] + 0.5 - patch.place[:, 2]) @ np.linalg.inv(patch.place[:, :2]).T
+    solid = reference.patch.solid
     turn, shift = np.zeros(3), np.zeros(3)
-    cv2.solvePnP(solid, np.ascontiguousarray(frame[_POSE_POINTS]), patch.camera, None, turn, shift, True)
-    seen, _ = cv2.projectPoints(reference.solid, turn, shift, patch.camera, None)
+    cv2.solvePnP(solid[_POSE_POINTS], frame, patch.camera, None, turn, shift, True)
+    seen, _ = cv2.projectPoints(solid[reference.points], turn, shift, patch.camera, None)
     placed: Floats = (seen[:, 0] @ patch.place[:, :2].T + patch.place[:, 2] - 0.5).astype(np.float32)
     return placed
 

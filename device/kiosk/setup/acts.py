@@ -6,8 +6,10 @@ the second must bring it back.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +25,7 @@ from device.kiosk.form import Form, PageRefused
 from device.kiosk.session import Sessions
 from device.kiosk.setup import settings
 from device.kiosk.setup.wizard import MOST_PEOPLE, Wizard
+from device.site_settings import CHANGEABLE, FILE
 
 SURE_S = 10.0
 TEST_S = 1.0
@@ -99,18 +102,25 @@ class SetupActs:
         form = await Form.of(request, MOST_BYTES)
         changes = form.plain("changes")
         form.end()
-        if not isinstance(changes, dict) or not changes or len(changes) > len(settings.CHANGEABLE):
+        if not isinstance(changes, dict) or not changes or len(changes) > len(CHANGEABLE):
             raise PageRefused("changes must be keys with their values")
         path = self._behind.config_path
         if path is None:
             raise PageRefused("the terminal runs without a configuration file", "setup.no_file", 409)
         try:
-            await run_in_threadpool(settings.write, path, changes)
+            await run_in_threadpool(self._write, path, changes)
         except ConfigError as error:
             raise PageRefused(str(error), "setup.not_changed", 422) from None
         self._changed |= changes
         self._behind.put(entry("config_changed", source="installer", keys=" ".join(sorted(changes))[:200]))
         return JSONResponse({"is_restart_due": True})
+
+    def _write(self, path: Path, changes: dict[str, settings.Value]) -> None:
+        """Into the file itself, or, where that belongs to somebody else, into what is laid over it."""
+        if os.access(path.parent, os.W_OK):
+            settings.write(path, changes)
+        else:
+            settings.write_beside(path, self._behind.where.journal_db.parent / FILE, changes)
 
     # --- commissioning --------------------------------------------------------------------------------
 

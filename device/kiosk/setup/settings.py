@@ -18,19 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from device.config import Config, known_keys, parse_config
+from device.config import Config, known_keys, parse_config, read_table
 from device.errors import ConfigError
+from device.site_settings import CHANGEABLE, check, laid_over
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-CHANGEABLE = ("door.id", "door.lock", "door.release_s", "door.time_zone", "face.zone", "face.liveness",
-              "face.liveness_threshold", "screen.language", "screen.names", "screen.sound", "screen.voice",
-              "screen.volume", "kiosk.card", "kiosk.pin", "kiosk.qr", "kiosk.bell", "kiosk.attendance", "kiosk.enrol",
-              "kiosk.own", "kiosk.purpose", "kiosk.retention", "kiosk.contact")
-"""Pins, ports and cameras are not here: whoever changes those has the wires before them and a keyboard."""
 
 LONGEST_TEXT = 400
 _HEADER = re.compile(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?")
@@ -44,9 +39,7 @@ def changed(text: str, changes: Mapping[str, Value], where: str) -> tuple[str, C
 
     changes  key -> value, e.g. "screen.language" -> "zh"
     """
-    for key in changes:
-        if key not in CHANGEABLE:
-            raise ConfigError(f"{key[:60]!r} is not changed here: edit {where}")
+    _check_keys(changes, where)
     before = _table(text, where)
     fresh = text
     for key, value in changes.items():
@@ -73,6 +66,25 @@ def write(path: Path, changes: Mapping[str, Value]) -> Config:
     return config
 
 
+def write_beside(own: Path, beside: Path, changes: Mapping[str, Value]) -> Config:
+    """Change the file that is laid over terminal.toml where that is not doord's to write; errors as `write`."""
+    try:
+        _check_keys(changes, str(own))
+        text = beside.read_text(encoding="utf-8") if beside.exists() else ""
+        for key, value in changes.items():
+            section, _, name = key.partition(".")
+            text = _with(text, section, name, _toml(key, value))
+        over = _table(text, str(beside))
+        check(over, str(beside))
+        config = parse_config(laid_over(read_table(own), over), str(beside))
+        beside.touch(0o600)
+        _replace(beside, text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be read"
+        raise ConfigError(f"{beside}: {reason}; change {own} by hand") from None
+    return config
+
+
 def choices() -> dict[str, list[str]]:
     """Key -> what it may be, for the keys that are chosen from a list."""
     return {key: allowed.split(", ") for key, _, allowed, _ in known_keys()
@@ -82,6 +94,12 @@ def choices() -> dict[str, list[str]]:
 def values(config: Config) -> dict[str, Any]:
     """Key -> what it is now."""
     return {key: getattr(getattr(config, key.split(".")[0]), key.split(".")[1]) for key in CHANGEABLE}
+
+
+def _check_keys(changes: Mapping[str, Value], where: str) -> None:
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise ConfigError(f"{key[:60]!r} is not changed here: edit {where}")
 
 
 def _with(text: str, section: str, name: str, value: str) -> str:

@@ -15,7 +15,8 @@ import msgspec
 
 from device.store import body
 from device.store.cache import TEMPLATE_HEAD
-from device.store.records import AccessRule, Credential, Schedule
+from device.store.policy_records import KINDS
+from device.store.records import Credential, Position, RevokedPass
 from device.store.slots import bucket_of
 from device.store.synced import Dropped, Told
 from device.store.trust import MessageRefused
@@ -25,8 +26,8 @@ from sync.wire.templates import rows
 
 # What the body of these kinds must be, and which field is its key; other kinds are kept as they come.
 _SHAPES: dict[str, tuple[type[Any], str]] = {
-    "credential": (Credential, "credential_id"), "rule": (AccessRule, "rule_id"),
-    "schedule": (Schedule, "schedule_id"),
+    **KINDS, "credential": (Credential, "credential_id"), "pass": (RevokedPass, "pass_id"),
+    "position": (Position, "person_id"),
 }
 
 

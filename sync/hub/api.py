@@ -16,10 +16,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from device.errors import StoreError, TerminalError
-from sync.hub import api_fleet, api_liveness, api_people
+from sync.hub import api_areas, api_credentials, api_events, api_fleet, api_liveness, api_people, api_policy
 from sync.hub.api_access import Bounded, needs
 from sync.hub.api_models import Problems
-from sync.hub.errors import FieldRefused, InTheWay, NotThere
+from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
 from sync.hub.hub import Hub
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter
     app = FastAPI(title="fleethub", version="1", docs_url=None, redoc_url=None, openapi_url=None,
                   description="Persons, groups, terminals and events of a fleet of doors.")
     app.state.hub, app.state.claims = hub, claims
-    for routes in (api_people.routes, api_fleet.routes, api_liveness.routes):
-        app.include_router(routes, prefix=PREFIX, responses=_REFUSALS)
+    for part in (api_people, api_credentials, api_fleet, api_events, api_policy, api_areas, api_liveness):
+        app.include_router(part.routes, prefix=PREFIX, responses=_REFUSALS)
     for routes in more:
         app.include_router(routes)
     app.add_middleware(Bounded)
@@ -78,6 +78,8 @@ def _refused(_: Request, error: Exception) -> Response:
     """A TerminalError as an answer."""
     if isinstance(error, FieldRefused):
         return problems(422, [(error.field, error.reason)])
+    if isinstance(error, PolicyRefused):
+        return problems(422, [("policy", fault) for fault in error.faults])
     if isinstance(error, StoreError):
         log.error("%s", error)
         return problems(503, [("", "the hub cannot read or write its database; its log says why")])

@@ -1,16 +1,9 @@
-"""The API's routes for terminals, commands, desired state, events and tokens."""
+"""The API's routes for terminals, commands, desired state and tokens."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from typing import Annotated
+from fastapi import APIRouter, Request
 
-from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
-
-from sync.hub import events as events_of
 from sync.hub.api_access import Caller, TheHub, needs
 from sync.hub.api_models import (
     CodeGiven,
@@ -19,8 +12,6 @@ from sync.hub.api_models import (
     ConfigAsked,
     ConfigGiven,
     DeletionGiven,
-    EventGiven,
-    EventsGiven,
     GroupsAsked,
     StateAsked,
     StateGiven,
@@ -31,7 +22,7 @@ from sync.hub.api_models import (
     TokenMade,
 )
 from sync.hub.claims import Claims
-from sync.hub.errors import FieldRefused, InTheWay, NotThere
+from sync.hub.errors import InTheWay, NotThere
 from sync.hub.orders import Wanted
 
 routes = APIRouter()
@@ -129,16 +120,6 @@ def get_command(hub: TheHub, command_id: str) -> CommandGiven:
     return CommandGiven.of(hub.orders.get(command_id))
 
 
-@routes.get("/events", dependencies=READ, tags=["events"])
-def list_events(hub: TheHub, limit: Annotated[int, Query(ge=1, le=1000)] = 100, terminal: str | None = None,
-                person: str | None = None, kind: str | None = None, since: AwareDatetime | None = None,
-                until: AwareDatetime | None = None, before: str | None = None) -> EventsGiven:
-    """Newest first by the time at the door."""
-    found = hub.events.find(events_of.Query(limit, terminal, person, kind, since, until, _place(before)))
-    return EventsGiven(events=[EventGiven.of(one) for one in found],
-                       next=_written(events_of.place_of(found[-1])) if len(found) == limit else None)
-
-
 @routes.get("/tokens", dependencies=ADMIN, tags=["tokens"])
 def list_tokens(hub: TheHub) -> list[TokenGiven]:
     return [TokenGiven.of(one) for one in hub.tokens.all()]
@@ -165,21 +146,3 @@ def _claims(request: Request) -> Claims:
 def _state(wanted: Wanted) -> StateGiven:
     return StateGiven(terminal_id=wanted.terminal_id, version=wanted.version, mode=wanted.mode, until=wanted.until,
                       config_version=wanted.config_version)
-
-
-def _written(place: tuple[int, str, str, int]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
-def _place(text: str | None) -> tuple[int, str, str, int] | None:
-    if text is None:
-        return None
-    try:
-        at, terminal_id, journal_id, seq = json.loads(base64.urlsafe_b64decode(text))
-        if (type(at), type(terminal_id), type(journal_id), type(seq)) != (int, str, str, int):
-            raise ValueError
-        if max(abs(at), abs(seq)) >= 2**63:
-            raise ValueError
-    except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise FieldRefused("before", "give what the last page named as next") from None
-    return at, terminal_id, journal_id, seq

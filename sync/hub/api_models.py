@@ -28,6 +28,13 @@ class Asked(BaseModel):
 class SiteAsked(Asked):
     site_id: Name
     title: Title = ""
+    time_zone: Word = "UTC"
+
+
+class TimeZoneAsked(Asked):
+    """A name like Asia/Shanghai."""
+
+    time_zone: Word
 
 
 class GroupAsked(Asked):
@@ -74,13 +81,6 @@ class ConsentAsked(Asked):
     def record(self) -> Consent:
         return Consent(self.consent_id, self.text_version, tuple(self.kinds), tuple(self.purposes), self.given_at,
                        self.means, self.valid_until)
-
-
-class CardAsked(Asked):
-    """A card's number as its reader gives it, in hexadecimal digits."""
-
-    number: Annotated[str, Field(pattern=r"^(?:[0-9A-Fa-f]{2}){1,32}$")]
-    valid_until: AwareDatetime | None = None
 
 
 class TerminalAsked(Asked):

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Form, Query, Response, UploadFile
 from pydantic import ValidationError
 
 from device.face.photo import MOST_BYTES
-from device.store.records import Consent, Method
+from device.store.records import Consent
 from sync.hub.api_access import TheHub, needs
 from sync.hub.api_models import (
-    CardAsked,
     ConsentAsked,
     EnrolledGiven,
     GroupAsked,
@@ -23,6 +22,7 @@ from sync.hub.api_models import (
     PersonId,
     PersonsGiven,
     SiteAsked,
+    TimeZoneAsked,
 )
 from sync.hub.enrol import Photo
 from sync.hub.errors import FieldRefused
@@ -35,12 +35,21 @@ READ, WRITE, ADMIN = [needs("read")], [needs("write")], [needs("admin")]
 
 @routes.get("/sites", dependencies=READ, tags=["groups"])
 def list_sites(hub: TheHub) -> list[SiteAsked]:
-    return [SiteAsked(site_id=site_id, title=title) for site_id, title in hub.groups.sites()]
+    zones = hub.groups.time_zones()
+    return [SiteAsked(site_id=site_id, title=title, time_zone=zones[site_id])
+            for site_id, title in hub.groups.sites()]
 
 
 @routes.post("/sites", dependencies=ADMIN, status_code=201, tags=["groups"])
 def add_site(hub: TheHub, asked: SiteAsked) -> SiteAsked:
-    hub.groups.add_site(asked.site_id, asked.title)
+    hub.groups.add_site(asked.site_id, asked.title, asked.time_zone)
+    return asked
+
+
+@routes.put("/sites/{site_id}/time-zone", dependencies=ADMIN, tags=["groups"])
+def set_time_zone(hub: TheHub, site_id: str, asked: TimeZoneAsked) -> TimeZoneAsked:
+    """In which the events of its terminals are exported."""
+    hub.groups.set_time_zone(site_id, asked.time_zone)
     return asked
 
 
@@ -129,18 +138,6 @@ def withdraw(hub: TheHub, person_id: PersonId) -> PersonGiven:
     """The person has withdrawn: all templates and pictures are deleted, here and at every terminal."""
     hub.people.withdraw_consent(person_id)
     return PersonGiven.of(hub.people.get(person_id))
-
-
-@routes.post("/persons/{person_id}/cards", dependencies=WRITE, status_code=201, tags=["persons"])
-def add_card(hub: TheHub, person_id: PersonId, asked: CardAsked) -> PersonGiven:
-    hub.people.add_credential(person_id, Method.CARD, bytes.fromhex(asked.number), valid_until=asked.valid_until)
-    return PersonGiven.of(hub.people.get(person_id))
-
-
-@routes.delete("/persons/{person_id}/credentials/{credential_id}", dependencies=WRITE, status_code=204,
-               tags=["persons"])
-def remove_credential(hub: TheHub, person_id: PersonId, credential_id: PersonId) -> None:
-    hub.people.remove_credential(person_id, credential_id)
 
 
 @routes.get("/persons/{person_id}/faces/{template_id}/photo", dependencies=ADMIN, tags=["faces"],

@@ -87,6 +87,17 @@ class Directory:
                 sa.select(persons.c.person_id).where(persons.c.person_id.startswith(digits, autoescape=True))
                 .limit(10))]
 
+    def labels(self, person_ids: Sequence[str]) -> dict[str, str]:
+        """Person -> name, of those who are still known."""
+        found = {}
+        with self._storage.read() as tx:
+            for part in in_parts(person_ids):
+                keys = self._vault.keys_of(part)
+                for row in tx.all(sa.select(persons).where(persons.c.person_id.in_(part))):
+                    kept = body.decode(Kept, keys.open(row.person_id, row.sealed, "person", row.person_id))
+                    found[row.person_id] = kept.person.label
+        return found
+
     def has(self, person_id: str) -> bool:
         with self._storage.read() as tx:
             return tx.one(sa.select(persons.c.person_id).where(persons.c.person_id == person_id)) is not None

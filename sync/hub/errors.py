@@ -1,5 +1,9 @@
 """The hub's exceptions beside the terminal's: what the API turns into 404, 409 and 422."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from device.errors import TerminalError, UsageError
 
 
@@ -9,6 +13,14 @@ class NotThere(TerminalError, LookupError):
 
 class InTheWay(TerminalError):
     """Something that exists already, or is still in use, stands in the way."""
+
+
+class PolicyRefused(UsageError):
+    """A policy cannot be used; one line for each fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(f"policy: {fault}" for fault in faults))
+        self.faults = tuple(faults)
 
 
 class FieldRefused(UsageError):

@@ -7,7 +7,7 @@ that number, sent back, is the terminal's only licence to prune.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,9 @@ from sync.hub.schema import acked, events
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import EARLIEST, milliseconds, moment, moment_of_us
 from sync.wire.messages import BRANCH, JournalRow
+
+Follower = Callable[[Tx, str, Sequence[JournalRow]], None]
+"""Given the transaction, the terminal and what is new of its journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ class Query:
 class Events:
     """Every terminal's journal, as far as it has arrived."""
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
-        self._storage, self._clock = storage, clock
+    def __init__(self, storage: Storage, clock: Clock, followers: Sequence[Follower] = ()) -> None:
+        """followers  are told of what is stored, once, in the same transaction"""
+        self._storage, self._clock, self._followers = storage, clock, followers
 
     def store(self, terminal_id: str, journal_id: str, rows: Sequence[JournalRow], is_gap_known: bool = False) -> int:
         """Up to which seq the journal is stored now, committed; what came before is passed over, and what does not
@@ -88,6 +92,8 @@ class Events:
             now = milliseconds(self._clock.now())
             if fresh:
                 tx.run(sa.insert(events), [_stored(row, terminal_id, journal_id, now) for row in fresh])
+                for follow_up in self._followers:
+                    follow_up(tx, terminal_id, fresh)
             insert_or_update(tx, acked, [{"terminal_id": terminal_id, "journal_id": journal_id, "seq": last[0],
                                           "hash": last[1]}])
             return last[0]

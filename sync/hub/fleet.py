@@ -1,8 +1,8 @@
 """The fleet: which terminals there are, which groups each serves, how far each has come, and why one is behind.
 
 A terminal's own stream tells it its access rules; serving a group puts a rule that lets the group's persons in by
-face, at any time, until the administrator says otherwise. Called by the API and the CLI, and by ingest, which keeps
-reports and receipts here.
+face, at any time, unless the terminal was given a policy (`policies`). Called by the API and the CLI, and by ingest,
+which keeps reports and receipts here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from sync.hub.groups import Groups, check_title
 from sync.hub.identities import Identities
 from sync.hub.keys import Keys
 from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, terminal_stream
+from sync.hub.passes import revoked_puts
 from sync.hub.receipts import Owed, Receipts
-from sync.hub.schema import acked, cursors, desired, sites, terminal_groups, terminals
+from sync.hub.schema import acked, cursors, desired, sites, terminal_groups, terminal_policies, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import milliseconds, moment
 from sync.wire.messages import HealthBody, Report
@@ -112,10 +113,11 @@ class Fleet:
             tx.run(sa.insert(terminals).values(terminal_id=terminal_id, site_id=site_id, title=check_title(title),
                                                created=milliseconds(self._clock.now())))
             self.set_groups(terminal_id, group_ids, tx)
+            self._ledger.append(terminal_stream(terminal_id), revoked_puts(tx), tx)
 
     def set_groups(self, terminal_id: str, group_ids: Iterable[str], tx: Tx | None = None) -> None:
-        """The groups that a terminal serves from now on, each with its ordinary rule; a group that it leaves gets a
-        new key."""
+        """The groups that a terminal serves from now on, each with its ordinary rule unless the terminal has a
+        policy; a group that it leaves gets a new key."""
         if tx is None:
             with self._storage.write() as own:
                 return self.set_groups(terminal_id, group_ids, own)
@@ -128,8 +130,10 @@ class Fleet:
             tx.run(sa.insert(terminal_groups).values(
                 terminal_id=terminal_id, group_id=group_id,
                 since_seq=self._receipts.joined(tx, terminal_id, group_id)))
-        steps: list[Put | Drop] = [Drop("rule", one) for one in sorted(before - wanted)]
-        steps += [Put("rule", one, body.encode(AccessRule(one, one))) for one in sorted(wanted - before)]
+        steps: list[Put | Drop] = []
+        if not self._has_policy(tx, terminal_id):
+            steps += [Drop("rule", one) for one in sorted(before - wanted)]
+            steps += [Put("rule", one, body.encode(ordinary_rule(one))) for one in sorted(wanted - before)]
         steps.append(Put("config", "groups", json.dumps(sorted(wanted)).encode()))
         if wanted != before:
             self._ledger.append(terminal_stream(terminal_id), steps, tx)
@@ -158,6 +162,8 @@ class Fleet:
         """Rules and schedules of a terminal; one of the same id is replaced."""
         with self._storage.write() as tx:
             served = self._groups_of(tx, self._row(tx, terminal_id).terminal_id)
+            if self._has_policy(tx, terminal_id):
+                raise InTheWay(f"terminal {terminal_id} goes by a policy; change that")
             steps = []
             for record in records:
                 if isinstance(record, AccessRule):
@@ -169,12 +175,13 @@ class Fleet:
             self._ledger.append(terminal_stream(terminal_id), steps, tx)
 
     def drop(self, terminal_id: str, kind: str, key: str) -> None:
-        """Take a rule or schedule away; NotThere where there is none such."""
+        """Take a rule, schedule or mode plan away; NotThere where there is none such."""
         stream = terminal_stream(terminal_id)
         with self._storage.write() as tx:
             self._row(tx, terminal_id)
             before = self._ledger.head(stream).seq
-            if kind not in ("rule", "schedule") or self._ledger.append(stream, [Drop(kind, key)], tx) == before:
+            is_known = kind in ("rule", "schedule", "mode")
+            if not is_known or self._ledger.append(stream, [Drop(kind, key)], tx) == before:
                 raise NotThere(f"terminal {terminal_id} has no {kind[:20]} {key[:60]!r}")
             tx.ended("dropped", terminal_id, kind, key)
 
@@ -313,6 +320,9 @@ class Fleet:
         self._keys.rotate(group_id, tx)
         tx.ended("served", terminal_id, group_id)
 
+    def _has_policy(self, tx: Tx, terminal_id: str) -> bool:
+        return tx.one(sa.select(terminal_policies).where(terminal_policies.c.terminal_id == terminal_id)) is not None
+
     def _groups_of(self, tx: Tx, terminal_id: str) -> list[str]:
         return [row.group_id for row in tx.all(
             sa.select(terminal_groups.c.group_id).where(terminal_groups.c.terminal_id == terminal_id)
@@ -326,6 +336,11 @@ class Fleet:
         if row is None:
             raise NotThere(f"there is no terminal {terminal_id[:60]!r}")
         return row
+
+
+def ordinary_rule(group_id: str) -> AccessRule:
+    """What serving a group means as long as no policy says otherwise: its persons, by face, at any time."""
+    return AccessRule(group_id, group_id)
 
 
 def _unequal(standings: Iterable[Standing]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -31,13 +32,33 @@ class Groups:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def add_site(self, site_id: str, title: str = "") -> None:
-        """InTheWay where it exists."""
+    def add_site(self, site_id: str, title: str = "", time_zone: str = "UTC") -> None:
+        """InTheWay where it exists. time_zone: in which its events are exported, e.g. Asia/Shanghai"""
         _check_id("site", site_id)
+        zone_named(time_zone)
         with self._storage.write() as tx:
             if tx.one(sa.select(sites).where(sites.c.site_id == site_id)):
                 raise InTheWay(f"site {site_id} exists already")
-            tx.run(sa.insert(sites).values(site_id=site_id, title=check_title(title)))
+            tx.run(sa.insert(sites).values(site_id=site_id, title=check_title(title), time_zone=time_zone))
+
+    def set_time_zone(self, site_id: str, time_zone: str) -> None:
+        """NotThere where there is no such site."""
+        zone_named(time_zone)
+        with self._storage.write() as tx:
+            change = sa.update(sites).where(sites.c.site_id == site_id).values(time_zone=time_zone)
+            if not tx.run(change).rowcount:
+                raise NotThere(f"there is no site {site_id[:60]!r}")
+
+    def time_zones(self) -> dict[str, str]:
+        """Site -> the name of its time zone."""
+        with self._storage.read() as tx:
+            return {row.site_id: row.time_zone for row in tx.all(sa.select(sites))}
+
+    def zones_of_terminals(self) -> dict[str, ZoneInfo]:
+        """Terminal -> the time zone of its site."""
+        wanted = sa.select(terminals.c.terminal_id, sites.c.time_zone).join(sites)
+        with self._storage.read() as tx:
+            return {row.terminal_id: ZoneInfo(row.time_zone) for row in tx.all(wanted)}
 
     def sites(self) -> list[tuple[str, str]]:
         """(id, title) of every site."""
@@ -90,6 +111,14 @@ class Groups:
         if row is None:
             raise NotThere(f"there is no group {group_id[:60]!r}")
         return _group(row)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The time zone of that name; FieldRefused where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise FieldRefused("time_zone", "no time zone like Asia/Shanghai or UTC") from None
 
 
 def check_title(title: str) -> str:

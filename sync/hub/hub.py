@@ -14,6 +14,7 @@ from device.face.card import Card
 from sync.hub.clock_check import ClockCheck
 from sync.hub.configuration import Configurations
 from sync.hub.consent import Consents
+from sync.hub.credentials import Credentials
 from sync.hub.endings import Endings
 from sync.hub.enrol import Enroller, Eye
 from sync.hub.events import Events
@@ -25,8 +26,11 @@ from sync.hub.keys import Keys
 from sync.hub.ledger import Ledger
 from sync.hub.liveness import VideoLiveness
 from sync.hub.orders import Orders
+from sync.hub.passes import Passes
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
+from sync.hub.policies import Policies
+from sync.hub.positions import Positions
 from sync.hub.replay import replay
 from sync.hub.schema import meta
 from sync.hub.storage import Storage, insert_or_update
@@ -50,12 +54,16 @@ class Hub:
     groups: Groups
     consents: Consents
     people: People
+    credentials: Credentials
+    passes: Passes
     enroller: Enroller
     fleet: Fleet
     identities: Identities
     orders: Orders
     configurations: Configurations
+    policies: Policies
     events: Events
+    positions: Positions
     tokens: Tokens
     clock_check: ClockCheck
     liveness: VideoLiveness
@@ -96,10 +104,14 @@ class Hub:
         people = People(storage, vault, ledger, groups, consents, clock)
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
-        return cls(where, clock, storage, vault, ledger, keys, groups, consents, people, enroller,
-                   fleet, Identities(storage, clock), orders, Configurations(storage, ledger, fleet, orders),
-                   Events(storage, clock), Tokens(storage, clock), ClockCheck(storage, clock),
-                   VideoLiveness(where.run, clock))
+        positions = Positions(storage, ledger, clock)
+        passes = Passes(storage, vault, ledger, keys, clock, people.finish_removals)
+        return cls(where, clock, storage, vault, ledger, keys, groups, consents, people,
+                   Credentials(storage, vault, people), passes, enroller, fleet, Identities(storage, clock), orders,
+                   Configurations(storage, ledger, fleet, orders),
+                   Policies(storage, vault, ledger, fleet, clock),
+                   Events(storage, clock, [positions.follow]), positions, Tokens(storage, clock),
+                   ClockCheck(storage, clock), VideoLiveness(where.run, clock))
 
     def tidy(self, is_clock_right: bool = False) -> None:
         """What is to be done now and then: faces without consent go, drops are no longer listed that all have
@@ -111,6 +123,7 @@ class Hub:
         if self.clock_check.believe(is_clock_right):
             self.people.end_lapsed_consents()
             self.fleet.forget_drops()
+            self.passes.forget()
         with self.storage.read() as tx:
             note = tx.value(sa.select(meta.c.value).where(meta.c.name == ERASURE_DUE))
         if note is not None and self.storage.erase():

@@ -19,13 +19,15 @@ from device.clock import Clock
 from device.enrolment import check_label
 from device.errors import EnrolmentRefused
 from device.store import body
-from device.store.records import Consent, Credential, Method, Person, PersonClass, Template
+from device.store.records import Consent, Credential, Method, Person, PersonClass, Template, sought
 from sync.hub.consent import Consents
 from sync.hub.directory import Directory, Kept
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.groups import Groups
 from sync.hub.ledger import Drop, Ledger, Put, group_stream
-from sync.hub.schema import credentials, memberships, meta, persons, photos, shreds, templates
+from sync.hub.passes import end_passes_of
+from sync.hub.positions import position_puts
+from sync.hub.schema import credentials, memberships, meta, persons, photos, positions, shreds, templates
 from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
 from sync.hub.times import checked, milliseconds
 from sync.hub.vault import Vault, own_key
@@ -115,17 +117,22 @@ class People(Directory):
 
     def add_credential(self, person_id: str, method: Method, secret: bytes, is_duress: bool = False,
                        valid_until: datetime | None = None) -> str:
-        """Give a person a card number or the hash of a PIN. InTheWay where the card is somebody's already."""
+        """Give a person a card's secret or a PIN's (`credentials` makes them). InTheWay where the card, or the PIN's
+        number, is somebody's already; a number may have one PIN more, for duress."""
         if method is Method.FACE or not 1 <= len(secret) <= 500:
             raise FieldRefused("credential", "give a card, PIN or QR secret of 1 to 500 bytes")
         if valid_until is not None:
             checked("valid_until", valid_until)
-        finder = self._vault.finder("credential", method.value, secret)
         with self._storage.write() as tx:
             kept = self._kept(tx, person_id)
             if tx.value(sa.select(sa.func.count()).where(credentials.c.person_id == person_id)) >= MOST_CREDENTIALS:
                 raise InTheWay(f"person {person_id} has {MOST_CREDENTIALS} credentials; remove some first")
-            if tx.one(sa.select(credentials.c.person_id).where(credentials.c.finder == finder)):
+            finder = self._credential_finder(method, secret, is_duress)
+            twin = self._credential_finder(method, secret, not is_duress)
+            held = {row.finder: row.person_id for row in tx.all(
+                sa.select(credentials.c.finder, credentials.c.person_id).where(
+                    credentials.c.finder.in_([finder, twin])))}
+            if finder in held or held.get(twin, person_id) != person_id:
                 raise InTheWay("credential: it is somebody's already")
             one = Credential(secrets.token_hex(16), person_id, method, secret, is_duress, valid_until)
             put = Put("credential", one.credential_id, body.encode(one), own_key("credential", one.credential_id))
@@ -185,6 +192,7 @@ class People(Directory):
             for group_id, members in of_group.items():
                 self._append(tx, [group_id], self._drops(tx, members))
             self._end_keys(tx, map(_key_of, self._drops(tx, gone)))
+            end_passes_of(tx, self._ledger, self._clock, gone)
             for part in in_parts(gone):
                 tx.run(sa.delete(persons).where(persons.c.person_id.in_(part)))
         return len(gone)
@@ -251,6 +259,10 @@ class People(Directory):
 
     # --- inside ----------------------------------------------------------------------------------------------
 
+    def _credential_finder(self, method: Method, secret: bytes, is_duress: bool) -> bytes:
+        second = ("duress",) if method is Method.PIN and is_duress else ()
+        return self._vault.finder("credential", method.value, sought(method, secret), *second)
+
     def _sealed(self, kept: Kept) -> bytes:
         person_id = kept.person.person_id
         return self._vault.seal(person_id, body.encode(kept), "person", person_id)
@@ -285,9 +297,11 @@ class People(Directory):
         found = [("template", row.template_id, row.sealed) for row in faces]
         found += [("credential", row.credential_id, row.sealed) for row in cards]
         keys = self._vault.keys_of(own_key(kind, name) for kind, name, _ in found)
-        self._append(tx, joined, [_put_person(person), *(
+        puts = [_put_person(person), *(
             Put(kind, name, keys.open(own_key(kind, name), sealed, kind, name), own_key(kind, name))
-            for kind, name, sealed in found)])
+            for kind, name, sealed in found)]
+        for group_id in joined:
+            self._append(tx, [group_id], [*puts, *position_puts(tx, person.person_id, group_id)])
 
     def _append(self, tx: Tx, group_ids: Iterable[str], steps: Sequence[Put | Drop]) -> None:
         for group_id in sorted(group_ids):
@@ -297,6 +311,8 @@ class People(Directory):
         """Drops of all that is these persons'."""
         found = [Drop("person", person_id) for person_id in person_ids]
         for part in in_parts(person_ids):
+            found += [Drop("position", row.person_id) for row in tx.all(
+                sa.select(positions.c.person_id).where(positions.c.person_id.in_(part)).distinct())]
             found += [Drop("template", row.template_id) for row in tx.all(
                 sa.select(templates.c.template_id).where(templates.c.person_id.in_(part)))]
             found += [Drop("credential", row.credential_id) for row in tx.all(
@@ -324,7 +340,7 @@ class People(Directory):
             self._end_keys(tx, (own_key(kind, one) for one in gone))
 
     def _end_keys(self, tx: Tx, names: Iterable[str]) -> None:
-        gone = sorted(names)
+        gone = sorted(set(names))
         if gone:
             insert_or_update(tx, shreds, [{"name": name} for name in gone])
             tx.ended("keys", *gone)
@@ -337,7 +353,7 @@ def _put_person(person: Person) -> Put:
 
 
 def _key_of(drop: Drop) -> str:
-    return drop.key if drop.kind == "person" else own_key(drop.kind, drop.key)
+    return drop.key if drop.kind in ("person", "position") else own_key(drop.kind, drop.key)
 
 
 def _next_generation(tx: Tx) -> int:

@@ -55,6 +55,8 @@ def _one(hub: Hub, tx: Tx, ending: Ending) -> None:
             hub.fleet.leave(terminal_id, group_id)
         case ("dropped", terminal_id, kind, key):
             hub.fleet.drop(terminal_id, kind, key)
+        case ("pass", pass_id, until_ms) if until_ms.isascii() and until_ms.isdigit():
+            hub.passes.revoke_again(pass_id, int(until_ms))
         case ("removed", terminal_id):
             hub.fleet.remove(terminal_id)
         case ("revoked", terminal_id):

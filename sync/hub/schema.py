@@ -50,7 +50,8 @@ meta = Table("meta", metadata, Column("name", ID, primary_key=True), Column("val
 
 sites = Table(
     "sites", metadata,
-    Column("site_id", ID, primary_key=True), Column("title", Text, nullable=False, default=""))
+    Column("site_id", ID, primary_key=True), Column("title", Text, nullable=False, default=""),
+    Column("time_zone", ID, nullable=False, server_default="UTC"))
 
 groups = Table(
     "groups", metadata,
@@ -91,6 +92,29 @@ credentials = Table(
     "credentials", metadata,
     Column("credential_id", ID, primary_key=True), _person(index=True), Column("method", ID, nullable=False),
     Column("finder", LargeBinary, unique=True), Column("sealed", LargeBinary, nullable=False))
+
+# Where a person is at a site, as its doors have seen. area_id: empty for outside
+positions = Table(
+    "positions", metadata, _person(primary_key=True), Column("site_id", ID, primary_key=True),
+    Column("area_id", ID, nullable=False), Column("at_us", BigInteger, nullable=False),
+    Column("terminal_id", ID, nullable=False))
+
+# QR passes that were issued, until they are over. sealed: a visitor's label under the pass's own key; person_id ends
+# with the person, the row does not, since what is revoked must be known.
+passes = Table(
+    "passes", metadata,
+    Column("pass_id", ID, primary_key=True), Column("door_id", ID, nullable=False),
+    Column("group_id", ID, nullable=False), Column("valid_from", BigInteger, nullable=False),
+    Column("valid_until", BigInteger, nullable=False), Column("is_once", Boolean, nullable=False),
+    Column("person_id", ID, index=True), Column("sealed", LargeBinary),
+    Column("issued", BigInteger, nullable=False), Column("issued_by", ID, nullable=False, default=""))
+
+# Passes that count no longer, which every terminal is told until they would have expired; also those that this
+# database, set back since, does not know.
+revoked_passes = Table(
+    "revoked_passes", metadata,
+    Column("pass_id", ID, primary_key=True), Column("until", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False))
 
 # Keys of what is gone that have yet to be destroyed.
 shreds = Table("shreds", metadata, Column("name", ID, primary_key=True))
@@ -136,6 +160,17 @@ terminal_groups = Table(
     "terminal_groups", metadata, _terminal(primary_key=True),
     Column("group_id", ID, ForeignKey("groups.group_id"), primary_key=True, index=True),
     Column("since_seq", BigInteger, nullable=False))
+
+# A policy that terminals share, as the text that was given; what a terminal goes by lies in its own stream.
+policies = Table(
+    "policies", metadata,
+    Column("policy_id", ID, primary_key=True), Column("changed", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False))
+
+# Terminals that were given a policy. policy_id: the shared one that it follows; empty where it has one of its own
+terminal_policies = Table(
+    "terminal_policies", metadata, _terminal(primary_key=True),
+    Column("policy_id", ID, ForeignKey("policies.policy_id"), index=True))
 
 cursors = Table(
     "cursors", metadata, _terminal(primary_key=True), Column("stream", String(80), primary_key=True),

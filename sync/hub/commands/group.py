@@ -16,7 +16,13 @@ def add_parser(commands: Any) -> None:
     add = verbs.add_parser("add", help="a new site", epilog="example: fleethub site add plant-2")
     add.add_argument("site", metavar="SITE")
     add.add_argument("--title", default="")
+    add.add_argument("--time-zone", default="UTC", metavar="ZONE", help="e.g. Asia/Shanghai (default UTC)")
     add.set_defaults(run=run_add_site)
+    zone = verbs.add_parser("time-zone", help="set the time zone that a site's events are exported in",
+                            epilog="example: fleethub site time-zone hq Asia/Shanghai")
+    zone.add_argument("site", metavar="SITE")
+    zone.add_argument("zone", metavar="ZONE")
+    zone.set_defaults(run=run_time_zone)
     listing = verbs.add_parser("list", help="every site", epilog="example: fleethub site list --json")
     add_json(listing)
     listing.set_defaults(run=run_list_sites)
@@ -39,8 +45,15 @@ def add_parser(commands: Any) -> None:
 
 def run_add_site(arguments: argparse.Namespace) -> int:
     with the_hub(arguments) as hub:
-        hub.groups.add_site(arguments.site, arguments.title)
+        hub.groups.add_site(arguments.site, arguments.title, arguments.time_zone)
     say(f"site {arguments.site} added")
+    return 0
+
+
+def run_time_zone(arguments: argparse.Namespace) -> int:
+    with the_hub(arguments) as hub:
+        hub.groups.set_time_zone(arguments.site, arguments.zone)
+    say(f"events of site {arguments.site} are exported in the time of {arguments.zone}")
     return 0
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from device.commands.console import say, say_json
+from device.spreadsheet import MOST_ROWS
 from sync.hub.commands.opened import add_json, moment, person_id_of, the_hub
 from sync.hub.events import Event, Query
+from sync.hub.exporting import Manner, export
 from sync.hub.fleet import Terminal
+from sync.hub.groups import zone_named
 from sync.hub.hub import Hub
+
+MOST_LISTED = 100_000
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +31,11 @@ def add_parser(commands: Any) -> None:
     events.add_argument("--kind", metavar="KIND", help="release, refusal, alarm, ...")
     events.add_argument("--since", metavar="TIME")
     events.add_argument("--until", metavar="TIME")
-    events.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    events.add_argument("--limit", type=int, metavar="N", help="at most so many (default 50; all in an export)")
+    events.add_argument("--export", type=Path, metavar="FILE", help="write them to this .csv or .xlsx")
+    events.add_argument("--names", action="store_true", help="of an export: with the names of those still known")
+    events.add_argument("--language", choices=("en", "zh"), default="en", help="of an export's texts")
+    events.add_argument("--time-zone", metavar="ZONE", help="of an export's times (default: each site's own)")
     add_json(events)
     events.set_defaults(run=run_events)
 
@@ -56,12 +66,20 @@ def run_status(arguments: argparse.Namespace) -> int:
 
 
 def run_events(arguments: argparse.Namespace) -> int:
+    """0 shown, or written to a file."""
+    since = moment(arguments.since) if arguments.since else None
+    until = moment(arguments.until) if arguments.until else None
+    most, usual = (MOST_ROWS, MOST_ROWS) if arguments.export else (MOST_LISTED, 50)
+    limit = usual if arguments.limit is None else max(1, min(arguments.limit, most))
     with the_hub(arguments) as hub:
         person = person_id_of(hub, arguments.person) if arguments.person else None
-        found = hub.events.find(Query(
-            max(1, min(arguments.limit, 100_000)), arguments.terminal, person, arguments.kind,
-            moment(arguments.since) if arguments.since else None,
-            moment(arguments.until) if arguments.until else None))
+        query = Query(limit, arguments.terminal, person, arguments.kind, since, until)
+        if arguments.export:
+            zone = zone_named(arguments.time_zone) if arguments.time_zone else None
+            count = export(hub, arguments.export, query, Manner(arguments.language, arguments.names, zone))
+            say(f"{arguments.export}: {count} events")
+            return 0
+        found = hub.events.find(query)
         names = {} if arguments.json else _names(hub, found)
     if arguments.json:
         say_json([{"terminal_id": one.terminal_id, "journal_id": one.journal_id, "seq": one.seq,
@@ -76,8 +94,7 @@ def run_events(arguments: argparse.Namespace) -> int:
 
 def _names(hub: Hub, found: list[Event]) -> dict[str, str]:
     """Labels of those who are still known."""
-    return {person_id: hub.people.get(person_id).person.label
-            for person_id in {one.person_id for one in found if one.person_id} if hub.people.has(person_id)}
+    return hub.people.labels(sorted({one.person_id for one in found if one.person_id}))
 
 
 def _document(one: Terminal) -> dict[str, Any]:

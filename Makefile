@@ -4,7 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SYNC_FAULTS := tests/faults/test_sync_kills.py tests/faults/test_sync_line.py tests/faults/test_sync_orders.py
+SYNC_FAULTS := tests/faults/test_sync_kills.py tests/faults/test_sync_doord_kills.py tests/faults/test_sync_line.py \
+	tests/faults/test_sync_orders.py
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14

@@ -15,6 +15,7 @@ from store_samples import KEY, MODEL, person, template
 from device.clock import HandClock
 from device.store.cache import CacheReader
 from device.store.records import AccessRule
+from sync.agent.agent import POISONED_S
 from sync.wire.digest import DigestTree
 from sync.wire.seal import GroupSeal
 from sync.wire.sign import Signer
@@ -333,6 +334,21 @@ def test_a_message_that_makes_the_agent_fail_is_passed_over_and_counted(synced, 
     synced.bring(page)
     assert synced.agent.counts["poisoned"] == synced.agent.counts["poisoned again"] == 1
     synced.talk()
+    assert synced.is_equal()
+
+
+def test_a_message_that_made_the_agent_fail_for_a_passing_reason_is_taken_when_it_comes_again_later(
+        synced, monkeypatch):
+    people(synced.hub.staff, 1, 50)
+    page = synced.hub.delta(20, is_own=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(synced.agent.downstream, "page", lambda *_: 1 / 0)
+        synced.bring(page)
+    synced.hub.clock.advance(POISONED_S - 1)
+    synced.bring(page)
+    assert not synced.is_equal()
+    synced.hub.clock.advance(1)
+    synced.bring(page)
     assert synced.is_equal()
 
 

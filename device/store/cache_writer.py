@@ -28,6 +28,7 @@ from device.store.records import AccessRule, Consent, Credential, Person, Schedu
 from device.store.seal import NONCE_BYTES, TAG_BYTES, Key, Sealer
 from device.store.slots import SlotSealer, fresh_salts
 from device.store.sqlite import (
+    LOST_TRACK,
     Damaged,
     DiskFull,
     InUse,
@@ -368,7 +369,8 @@ def _judge(path: Path) -> None:
         with reporting(path):
             if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise Damaged(f"{path}: the file is damaged")
-            schema.gallery.applied(db)
+            if schema.has_lost_track(db, schema.gallery):
+                raise Damaged(f"{path}: {LOST_TRACK}")
     finally:
         db.conn.close()
 

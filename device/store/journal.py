@@ -21,6 +21,7 @@ from device.store.ballast import Ballast
 from device.store.nameplate import Nameplate
 from device.store.records import Entry, NewEntry, UsedPass
 from device.store.sqlite import (
+    LOST_TRACK,
     Damaged,
     DiskFull,
     WriterLock,
@@ -320,7 +321,8 @@ def _judge(path: Path) -> None:
     reader = JournalReader.open(path)
     try:
         with reporting(path):
-            schema.journal.applied(reader._db)
+            if schema.has_lost_track(reader._db, schema.journal):
+                raise Damaged(f"{path}: {LOST_TRACK}")
         reader.check_tail()
     finally:
         reader.close()

@@ -37,6 +37,13 @@ def migrate(db: Database, migrations: Migrations, seed: Callable[[Database], Non
     return due
 
 
+def has_lost_track(db: Database, migrations: Migrations) -> bool:
+    """Whether a file with tables does not say any more which migrations have run; nothing is written."""
+    pending = {migration.name for migration in migrations.pending(db)}
+    is_due = [migration.name in pending for migration in migrations._migrations]
+    return is_due[0] or is_due != sorted(is_due)
+
+
 def _run(db: Database, script: str) -> None:
     # executescript would commit the transaction that holds the migration together
     for statement in script.split(";;"):

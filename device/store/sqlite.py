@@ -65,6 +65,7 @@ def diagnose(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 _DAMAGED = "the file is damaged"
+LOST_TRACK = "the file has lost track of its tables"
 _DIAGNOSES: tuple[tuple[str, type[StoreError], str], ...] = (
     ("locked", InUse, "in use by another process; end it and try again"),
     ("readonly", StoreError, "cannot be written: the file system or the file is read-only"),
@@ -77,6 +78,8 @@ _DIAGNOSES: tuple[tuple[str, type[StoreError], str], ...] = (
     ("Could not decode", Damaged, _DAMAGED),
     ("no such table", Damaged, "the file lacks a table"),
     ("no such column", Damaged, "the file lacks a column"),
+    ("already exists", Damaged, LOST_TRACK),  # of a migration that has run, and of which nothing is known any more
+    ("duplicate column", Damaged, LOST_TRACK),
 )
 
 

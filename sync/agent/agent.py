@@ -59,6 +59,7 @@ STORE_PAUSE_S = 1.0  # after a write that failed
 FAILED_PAUSE_S = 1.0  # after an error of ours, lest it be met thousands of times
 ERASE_WITHIN_S = 0.3
 POISONED_KEPT = 256
+POISONED_S = 60.0  # the hub sends the same bytes again: what failed for a passing reason must not stay out for ever
 OBEYED = "obeyed"  # sign under which is kept what doord's journal has said
 
 
@@ -108,7 +109,7 @@ class Agent:
         self._backoff = Backoff(clock)
         self._is_opening = False
         self._subscribed: tuple[str, ...] = ()
-        self._poisoned: dict[bytes, None] = {}
+        self._poisoned: dict[bytes, float] = {}  # and when it made us fail
         self._next_second = 0.0
         self._told_faults: tuple[str, ...] = ()
         self._erasure_since = clock.mono()
@@ -175,10 +176,10 @@ class Agent:
             self.take(event)
 
     def take(self, message: Message) -> None:
-        """Deal with one message; one that makes us fail is set aside, counted, and never tried again."""
+        """Deal with one message; one that makes us fail is set aside, counted, and not tried again for a while."""
         mark = hashlib.sha256(message.topic.encode() + message.data).digest()
         try:
-            if mark in self._poisoned:
+            if self._clock.mono() - self._poisoned.get(mark, float("-inf")) < POISONED_S:
                 self.counts["poisoned again"] += 1
             else:
                 self._take(message)
@@ -190,7 +191,8 @@ class Agent:
         except Exception:
             self.counts["poisoned"] += 1
             log.exception("a message on %s made door-syncd fail; it is passed over", message.topic[:200])
-            self._poisoned[mark] = None
+            self._poisoned.pop(mark, None)
+            self._poisoned[mark] = self._clock.mono()
             while len(self._poisoned) > POISONED_KEPT:
                 del self._poisoned[next(iter(self._poisoned))]
         message.done()

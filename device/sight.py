@@ -33,7 +33,7 @@ class Sight:
     """One camera and what is made of its pictures.
 
     camera   makes the camera; None = the configured one
-    degrade  told of faults of the camera and why they are there, and that they are over
+    degrade  told of faults of camera and models and why they are there, and that they are over
     """
 
     def __init__(self, config: Config, card: Card, clock: Clock, degrade: Callable[[str, bool, str], None],
@@ -48,6 +48,8 @@ class Sight:
         self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock,
                                    name=shown_source(config.camera.source))
         self._pipeline = Pipeline(self.models, config.face, clock, self.liveness)
+        if self.liveness is not None and not self.liveness.has_passive:
+            degrade("no_passive_network", True, "doorctl models build")
 
     def bodies(self, roster: Callable[[], Roster], demand: Callable[[], Demand], inbox: Inbox,
                onlooker: Onlooker) -> dict[str, Callable[[Worker], None]]:

@@ -268,6 +268,20 @@ def test_nobody_is_known_before_the_judges_are_done(models: Models, vector: Floa
     assert sightings[3].person_id is None
 
 
+def test_judges_who_are_content_rest_until_the_face_looks_otherwise(
+        models: Models, vector: Floats, visitor: list[Pixels], monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = Judges(None)
+    door = Door(models, gallery_of(models, [vector]), panel=judges)
+    assert {only.outcome for only, in door.watch([visitor[0]] * 40)[5:]} == {Outcome.KNOWN}
+    looks = judges.shown[1]
+    assert 16 <= looks <= 26
+    with monkeypatch.context() as patch:
+        patch.setattr("device.face.pipeline.likeness", lambda *_: 0.0)
+        door.look(visitor[0])
+    door.watch([visitor[0]] * 5)
+    assert judges.shown == {1: looks + 6}
+
+
 def test_a_track_that_ends_is_forgotten_by_the_judges(models: Models, vector: Floats, visitor: list[Pixels]) -> None:
     judges = Judges(None)
     door = Door(models, gallery_of(models, [vector]), panel=judges)

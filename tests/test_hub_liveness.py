@@ -7,11 +7,13 @@ from datetime import timedelta
 import cv2
 import pytest
 from hub_samples import Client, open_hub
-from rehearsal_samples import stage
+from rehearsal_samples import people, stage
 
 from device.clock import SystemClock
 from device.face.pad.action import Action
+from device.rehearsal.people import SITTER, STRANGERS
 from device.rehearsal.scenes import one_after_another, performs
+from device.rehearsal.stage import enrolment_photo
 from sync.hub.api import application
 
 API = "/api/v1/liveness/sessions"
@@ -42,8 +44,9 @@ def client(hub):
     return Client(application(hub), hub.tokens.make("write")[0])
 
 
-def send(client, session_id, data, name="clip.avi"):
-    return client.post(f"{API}/{session_id}/clip", files={"clip": (name, data, "video/x-msvideo")})
+def send(client, session_id, data, name="clip.avi", photo=None):
+    files = {"clip": (name, data, "video/x-msvideo")} | ({"photo": ("p.png", photo, "image/png")} if photo else {})
+    return client.post(f"{API}/{session_id}/clip", files=files)
 
 
 def problem(answer):
@@ -70,6 +73,23 @@ def test_a_clip_that_answers_another_code_is_not_live(client, clip, monkeypatch)
     assert (told["is_live"], told["reason"]) == (False, "wrong_action")
 
 
+@pytest.mark.parametrize(("who", "reason"), [(SITTER, "live"), (STRANGERS[0], "not_the_person")])
+def test_a_clip_is_compared_with_the_photo_that_is_sent_along(client, hub, clip, monkeypatch, who, reason):
+    monkeypatch.setattr("device.face.pad.session.Challenge.choose", lambda *_: CODE)
+    photo = cv2.imencode(".png", enrolment_photo(people(), who))[1].tobytes()
+    told = send(client, client.post(API).json()["session_id"], clip, photo=photo).json()
+    assert (told["is_live"], told["reason"]) == (who == SITTER, reason)
+    assert -1.0 <= told["likeness"] <= 1.0
+    assert not list((hub.where.run / "video").glob("*-*"))
+
+
+def test_a_photo_that_is_none_is_refused_by_its_field(client, clip):
+    answer = send(client, client.post(API).json()["session_id"], clip, photo=b"no picture")
+    assert answer.status_code == 422
+    assert problem(answer)[0] == "photo"
+    assert "/" not in problem(answer)[1]
+
+
 @pytest.mark.parametrize("data", [b"", b"no video", b"RIFF\x00\x00\x00\x00AVI LIST" * 20])
 def test_a_file_that_is_no_video_is_refused_and_the_session_stays(client, data):
     session_id = client.post(API).json()["session_id"]
@@ -79,6 +99,15 @@ def test_a_file_that_is_no_video_is_refused_and_the_session_stays(client, data):
     assert field == "clip"
     assert reason
     assert "/" not in reason
+
+
+def test_a_hub_without_a_pack_says_that_it_cannot_judge_and_keeps_its_paths(client, clip, tmp_path, monkeypatch,
+                                                                             caplog):
+    monkeypatch.setenv("DOOR_CACHE", str(tmp_path / "nothing"))
+    answer = send(client, client.post(API).json()["session_id"], clip)
+    assert answer.status_code == 503
+    assert problem(answer) == ("", "this hub cannot judge clips now; its log says why")
+    assert "doorctl models" in caplog.text
 
 
 def test_another_kind_of_file_is_refused_by_its_name(client):

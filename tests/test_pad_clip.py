@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 from pad_scenes import seeded, vector_of_person
-from rehearsal_samples import models, stage
+from rehearsal_samples import models, people, stage
 
 from device.cli import main
 from device.clock import HandClock
@@ -22,6 +22,7 @@ from device.face.pad.session import Session, SessionRefused, Sessions
 from device.frame import Frame
 from device.rehearsal.people import SITTER, STRANGERS
 from device.rehearsal.scenes import Scene, held_up, one_after_another, performs
+from device.rehearsal.stage import enrolment_photo
 
 FPS = 15.0
 CODE = (Action.TURN_LEFT, Action.OPEN_MOUTH)
@@ -213,7 +214,21 @@ def test_the_command_opens_a_session_and_spends_it(clip: Path, pack: Card, tmp_p
     assert "used" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("who", "told"), [(SITTER, "LIVE  live"), (STRANGERS[0], "REFUSED  not_the_person")])
+def test_the_command_asks_that_a_clip_shows_whom_a_picture_shows(clip: Path, pack: Card, tmp_path: Path, who: str,
+                                                                 told: str,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), enrolment_photo(people(), who))
+    options = ["--code", "turn_left,open_mouth", "--expect", str(photo)]
+    assert main(["liveness", str(clip), *options]) == int(who != SITTER)
+    assert capsys.readouterr().out.startswith(told)
+    assert main(["liveness", str(clip), *options, "--json"]) == int(who != SITTER)
+    assert -1.0 <= json.loads(capsys.readouterr().out)["likeness"] <= 1.0
+
+
 def test_wrong_usage_is_told_in_one_line(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["liveness", "--code", "blink"]) == 2
     assert main(["liveness", str(clip), "--code", "wink"]) == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    assert main(["liveness", str(clip), "--new"]) == 2
+    assert capsys.readouterr().err.count("\n") == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -72,6 +73,14 @@ def test_why_the_camera_is_lost_reaches_the_door_and_no_password_does(pack):
     assert all(detail == "" for _, is_active, detail in told if not is_active)
     assert sight.keeper.description == "rtsp://10.0.0.9/live"
     assert sight.keeper.detail.endswith("correct camera.source")
+
+
+def test_liveness_networks_that_are_missing_are_told_where_liveness_is_wanted(pack):
+    told: list[tuple[str, bool, str]] = []
+    wanted = parse_config({"door": {"lock": "strike"}})
+    for config, card in ((wanted, replace(pack, passive=None)), (CONFIG, replace(pack, passive=None))):
+        Sight(config, card, HandClock(), lambda *one: told.append(one))
+    assert told == [("no_passive_network", True, "doorctl models build")]
 
 
 def test_the_kernel_is_settled_before_the_first_visitor(pack):

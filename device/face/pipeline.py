@@ -2,7 +2,7 @@
 
 Called by the vision thread for every frame, and by nobody else at the same time:
 
-    find, track, landmarks (`face.lookout`) ▶ zone ▶ quality ▶ liveness ▶ align ▶ extract ▶ match ▶ evidence
+    find, track, landmarks (`face.lookout`) ▶ align ▶ zone ▶ quality ▶ extract ▶ match ▶ evidence ▶ liveness
 
 Each stage may stop a face with a named outcome. All that is known of a face (evidence, liveness, since when) hangs on
 its track id and goes with it, so that one person's liveness never meets another one's identity.
@@ -18,7 +18,7 @@ from device.clock import Clock
 from device.config import FaceConfig
 from device.errors import ModelMismatch
 from device.face.card import Card
-from device.face.evidence import Evidence, Verdict
+from device.face.evidence import Evidence
 from device.face.extract import unit
 from device.face.gallery import Gallery
 from device.face.likeness import LEAST_LIKENESS, glance, likeness
@@ -31,39 +31,13 @@ from device.face.stages import StageTimes
 from device.face.threshold import Threshold
 from device.face.track import Track
 from device.face.types import Box, Floats, Quality
+from device.face.visit import Visit
 from device.face.zone import Zone
 from device.frame import Frame, Pixels
 from device.sighting import Demand, Hint, Outcome, Sighting
 
-RECHECK = {Outcome.KNOWN: 10, Outcome.UNKNOWN: 3}
-"""Frames after which the recogniser looks again at a face whose verdict stands; while it is PENDING, on every one.
-A third of a second for a known face (a swapped one is noticed sooner, by its looks), a tenth for an unknown one, and
-for a known one while the judges of liveness are still looking at it."""
-
-UNPROVED_RECHECK = 3
-
 SAME_FACE_FMR = 1e-3
 """Two vectors of one track must be as alike as one stranger in a thousand is; else the track is another person's."""
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class _Visit:
-    """What is known of one track; nothing of it outlives the track.
-
-    generation  of the gallery that the evidence was last gathered from
-    is_bound    whether one frame has shown both the person's face and a live one
-    """
-
-    evidence: Evidence
-    generation: int
-    looks: Floats | None = None
-    vectors: Floats | None = None
-    newest: Floats | None = None
-    verdict: Verdict | None = None
-    read_seq: int = 0
-    since_seq: int = -1
-    since_mono: float = 0.0
-    is_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +65,7 @@ class Pipeline:
         self._zone = Zone(config)
         self._shares_chip = models.aligner.geometry == self._inspector.aligner.geometry
         self._same_face = same_face_score(models.card)
-        self._visits: dict[int, _Visit] = {}
+        self._visits: dict[int, Visit] = {}
         self._times: StageTimes | None = None
 
     @property
@@ -133,21 +107,27 @@ class Pipeline:
         visit = self._visit(track, chip, against)
         if hint is not None:
             return self._sighting(frame, track, visit, Outcome.POOR, Liveness(hint=hint))
-        vector = self._extract(chip) if self._is_due(frame, track, visit) else None
+        vector = self._extract(chip) if track.is_doubtful or visit.is_read_due(frame.seq) else None
         visit = self._same_person(track, visit, vector, against)
         if visit.since_seq < 0:
             visit.since_seq, visit.since_mono = frame.seq, frame.mono
-        live = self._judge(frame, track, quality, against.demand)
+        if vector is not None:
+            self._read(frame, visit, vector, against)
+        live = self._judge(frame, track, visit, quality, against.demand, vector is not None)
         if live.outcome is Outcome.ATTACK:
             return self._sighting(frame, track, visit, Outcome.ATTACK, live)
         if vector is None and _must_prove(visit, live):
-            vector = self._extract(chip)
-            before, visit = visit, self._same_person(track, visit, vector, against)
-            if vector is None or visit is not before:
-                live = Liveness(Outcome.PENDING)
+            visit, live = self._prove(frame, track, visit, chip, live, against)
+        return self._sighting(frame, track, visit, _outcome(visit, live), live)
+
+    def _prove(self, frame: Frame, track: Track, visit: Visit, chip: Pixels, live: Liveness,
+               against: _Against) -> tuple[Visit, Liveness]:
+        """Read the face on the frame that shows a live one; PENDING where that shows another person, or nothing."""
+        vector = self._extract(chip)
+        before, visit = visit, self._same_person(track, visit, vector, against)
         if vector is not None:
             self._read(frame, visit, vector, against)
-        return self._sighting(frame, track, visit, _outcome(visit, live), live)
+        return visit, live if vector is not None and visit is before else Liveness(Outcome.PENDING)
 
     def _inspect(self, pixels: Pixels, track: Track) -> tuple[Quality, Pixels]:
         mesh = track.face.mesh
@@ -167,7 +147,7 @@ class Pipeline:
             return quality.hint
         return hint
 
-    def _visit(self, track: Track, chip: Pixels, against: _Against) -> _Visit:
+    def _visit(self, track: Track, chip: Pixels, against: _Against) -> Visit:
         """The track's visit, its evidence still good; doubtful where the face looks otherwise than a frame ago."""
         visit = self._visits.get(track.track_id)
         if visit is None:
@@ -181,14 +161,7 @@ class Pipeline:
         visit.looks = looks
         return visit
 
-    def _is_due(self, frame: Frame, track: Track, visit: _Visit) -> bool:
-        """Whether the recogniser must look: the verdict is open, has stood for long enough, or is in doubt."""
-        if track.is_doubtful or visit.verdict is None:
-            return True
-        every = RECHECK.get(visit.verdict.outcome, 1)
-        return frame.seq - visit.read_seq >= (every if visit.is_bound else min(every, UNPROVED_RECHECK))
-
-    def _same_person(self, track: Track, visit: _Visit, vector: Floats | None, against: _Against) -> _Visit:
+    def _same_person(self, track: Track, visit: Visit, vector: Floats | None, against: _Against) -> Visit:
         """The visit, if the vector shows the person whom its earlier vectors showed; else a fresh one on a new track.
 
         A doubt that the recogniser cannot settle, for want of an earlier vector or of this one, makes a new track.
@@ -200,17 +173,21 @@ class Pipeline:
             looks, visit = visit.looks, self._fresh(against)
             visit.looks = looks
             self._visits[track.track_id] = visit
+        if track.is_doubtful:
+            visit.proofs = 0
         track.is_doubtful = False
         return visit
 
-    def _judge(self, frame: Frame, track: Track, quality: Quality, demand: Demand) -> Liveness:
+    def _judge(self, frame: Frame, track: Track, visit: Visit, quality: Quality, demand: Demand,
+               is_read: bool) -> Liveness:
         if self._panel is None:
             return Liveness()
-        live = self._panel.judge(frame, track.face, quality, demand)
-        self._mark("liveness")
-        return live
+        if visit.is_judging_due(frame.seq, demand, is_read):
+            visit.note(self._panel.judge(frame, track.face, quality, demand), frame.seq, demand)
+            self._mark("liveness")
+        return visit.live
 
-    def _read(self, frame: Frame, visit: _Visit, vector: Floats, against: _Against) -> None:
+    def _read(self, frame: Frame, visit: Visit, vector: Floats, against: _Against) -> None:
         """One more reading for the visit's evidence."""
         visit.vectors = vector if visit.vectors is None else visit.vectors + vector
         visit.newest, visit.read_seq = vector, frame.seq
@@ -227,13 +204,13 @@ class Pipeline:
             return identify(against.gallery, vector)
         return Match(verify(against.gallery, vector, against.demand.expect_person_id))
 
-    def _is_alike(self, visit: _Visit, vector: Floats) -> bool:
+    def _is_alike(self, visit: Visit, vector: Floats) -> bool:
         mean = None if visit.vectors is None else unit(visit.vectors)
         scores = [float(np.vdot(known, vector)) for known in (mean, visit.newest) if known is not None]
         return max(scores, default=-1.0) >= self._same_face
 
-    def _fresh(self, against: _Against) -> _Visit:
-        return _Visit(self._evidence(against), against.gallery.generation)
+    def _fresh(self, against: _Against) -> Visit:
+        return Visit(self._evidence(against), against.gallery.generation)
 
     def _evidence(self, against: _Against) -> Evidence:
         config = self._config
@@ -250,7 +227,7 @@ class Pipeline:
         if self._times:
             self._times.mark(stage)
 
-    def _sighting(self, frame: Frame, track: Track, visit: _Visit, outcome: Outcome, live: Liveness) -> Sighting:
+    def _sighting(self, frame: Frame, track: Track, visit: Visit, outcome: Outcome, live: Liveness) -> Sighting:
         verdict = visit.verdict if outcome is not Outcome.POOR else None
         is_open = outcome in (Outcome.PENDING, Outcome.POOR)
         return Sighting(
@@ -264,14 +241,14 @@ class Pipeline:
             since_seq=visit.since_seq if visit.since_seq >= 0 else frame.seq)
 
 
-def _must_prove(visit: _Visit, live: Liveness) -> bool:
+def _must_prove(visit: Visit, live: Liveness) -> bool:
     """Whether the judges are content with somebody whose face has not been read on this frame: a known face passes
     only from a frame on that showed both, so that neither can be another's of a moment before."""
     return (live.outcome is None and visit.verdict is not None and visit.verdict.outcome is Outcome.KNOWN
             and not visit.is_bound)
 
 
-def _outcome(visit: _Visit, live: Liveness) -> Outcome:
+def _outcome(visit: Visit, live: Liveness) -> Outcome:
     """What the sighting says, an attack apart. A stranger is one whether alive or not."""
     verdict = visit.verdict.outcome if visit.verdict else Outcome.PENDING
     visit.is_bound = live.outcome is None and verdict is Outcome.KNOWN
@@ -287,7 +264,7 @@ def same_face_score(card: Card) -> float:
     return max(scores, default=1.0)
 
 
-def _is_outdated(visit: _Visit, against: _Against) -> bool:
+def _is_outdated(visit: Visit, against: _Against) -> bool:
     """Whether evidence must be gathered anew: it is of another question, or the gallery's change may turn it round.
 
     Otherwise it stands while the gallery changes, or a long synchronisation would keep everybody waiting; evidence

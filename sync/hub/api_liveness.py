@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, UploadFile
+from fastapi import APIRouter, HTTPException, Path, UploadFile
 from pydantic import BaseModel
 
 from device.face.pad.action import PROMPTS
 from sync.hub.api_access import TheHub, needs
+from sync.hub.liveness import CannotJudge
 
 routes = APIRouter(tags=["liveness"], dependencies=[needs("write")])
 
@@ -24,7 +25,7 @@ class LivenessSession(BaseModel):
 
 
 class LivenessVerdict(BaseModel):
-    """judges: 0 (attack) to 1, null where a judge had nothing to say."""
+    """judges: 0 (attack) to 1, null where a judge had nothing to say; likeness: -1 to 1, null without a photo."""
 
     is_live: bool
     reason: str
@@ -32,6 +33,7 @@ class LivenessVerdict(BaseModel):
     done: list[str]
     frames: int
     judges: dict[str, float | None]
+    likeness: float | None
 
 
 @routes.post("/liveness/sessions", status_code=201)
@@ -46,8 +48,13 @@ def open_session(hub: TheHub) -> LivenessSession:
 
 @routes.post("/liveness/sessions/{session_id}/clip")
 def judge_clip(hub: TheHub, session_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
-               clip: UploadFile) -> LivenessVerdict:
-    """Whether the clip shows one live person who does what the session's code asks. The clip is not kept."""
-    found = hub.liveness.judge(session_id, clip.filename or "", clip.file.read())
+               clip: UploadFile, photo: UploadFile | None = None) -> LivenessVerdict:
+    """Whether the clip shows one live person who does what the session's code asks; with a photo also whether that is
+    the person of the photo, so that it may be enrolled. Neither is kept."""
+    try:
+        found = hub.liveness.judge(session_id, clip.filename or "", clip.file.read(),
+                                   photo.file.read() if photo is not None else None)
+    except CannotJudge as error:
+        raise HTTPException(503, str(error)) from None
     return LivenessVerdict(is_live=found.is_live, reason=found.reason, code=list(found.code), done=list(found.done),
-                           frames=found.frames, judges=found.judges)
+                           frames=found.frames, judges=found.judges, likeness=found.likeness)

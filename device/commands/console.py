@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from device.errors import TerminalError
+from device.errors import TerminalError, UsageError
 
 T = TypeVar("T")
 
@@ -41,6 +42,16 @@ def ask(question: str) -> str:
     except EOFError:
         say("")  # the answer would have ended the line
         return ""
+
+
+def ask_secret(what: str) -> str:
+    """A secret typed twice unseen, or one line of standard input; UsageError where the two differ."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    secret = getpass.getpass(f"{what}: ")
+    if getpass.getpass("once more: ") != secret:
+        raise UsageError("the two are not the same; nothing was changed")
+    return secret
 
 
 class Progress:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import secrets
-import sys
 from typing import Any
 
-from device.commands.console import say, say_json
+from device.commands.console import ask_secret, say, say_json
 from device.commands.opened import gallery_reader, gallery_writer
 from device.commands.who import person_meant
 from device.credentials.card import Card
@@ -62,7 +60,7 @@ def run_card(arguments: argparse.Namespace) -> int:
 def run_pin(arguments: argparse.Namespace) -> int:
     """0 given; refused where the number is somebody else's."""
     try:
-        secret = pin_secret(arguments.number, _asked())
+        secret = pin_secret(arguments.number, ask_secret("PIN"))
     except ValueError as error:
         raise EnrolmentRefused(str(error)) from None
     _give(arguments, Method.PIN, secret, arguments.duress)
@@ -103,16 +101,6 @@ def run_remove(arguments: argparse.Namespace) -> int:
     else:
         say(f"removed {found[0]}")
     return 0
-
-
-def _asked() -> str:
-    """The PIN, typed twice unseen, or one line of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().strip()
-    pin = getpass.getpass("PIN: ")
-    if getpass.getpass("once more: ") != pin:
-        raise EnrolmentRefused("the two are not the same; nothing was changed")
-    return pin
 
 
 def _give(arguments: argparse.Namespace, method: Method, secret: bytes, is_duress: bool = False) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import sys
 from typing import Any
 
-from device.commands.console import say, say_json
+from device.commands.console import ask_secret, say, say_json
 from device.errors import UsageError
 from device.kiosk.setup.pin import LEAST_DIGITS, fresh_pin, set_pin
 from device.store.places import make_folders, places
@@ -35,18 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
         if made is None:
             raise UsageError("a setup PIN is set already; leave out --fresh to set another")
     else:
-        set_pin(where, _asked())
+        set_pin(where, ask_secret("setup PIN"))
     if arguments.json:
         say_json({"is_set": True, **({"pin": made} if made is not None else {})})
     else:
         say(f"setup PIN: {made}" if made is not None else "the setup PIN is set")
     return 0
-
-
-def _asked() -> str:
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().strip()
-    pin = getpass.getpass("setup PIN: ")
-    if getpass.getpass("once more: ") != pin:
-        raise UsageError("the two are not the same; nothing was changed")
-    return pin

@@ -62,14 +62,14 @@ _HIDDEN = frozenset({"model", "track", "frames", "score", "threshold", "margin",
 def play(scenario: Scenario) -> list[str]:
     """The day, line by line."""
     with tempfile.TemporaryDirectory(prefix="door-scenario-") as folder:
-        day = _Day(scenario, Path(folder))
+        day = Day(scenario, Path(folder))
         try:
             return day.play()
         finally:
             day.close()
 
 
-class _Day:
+class Day:
     """One scenario under way."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:

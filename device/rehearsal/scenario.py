@@ -97,12 +97,13 @@ def read_scenario(path: Path) -> Scenario:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
     try:
-        return _scenario(table, str(path))
+        return scenario_of(table, str(path))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not a scenario: {type(error).__name__} {str(error)[:100]}") from None
 
 
-def _scenario(table: dict[str, Any], where: str) -> Scenario:
+def scenario_of(table: dict[str, Any], where: str) -> Scenario:
+    """A scenario from a parsed TOML table; KeyError, TypeError, ValueError or ConfigError where it is none."""
     start = table["start"]
     if not isinstance(start, datetime) or start.tzinfo is None:
         raise ConfigError(f"{where}: start must be a moment with its offset, like 2026-03-02T07:59:00+08:00")

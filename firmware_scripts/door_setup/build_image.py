@@ -23,7 +23,6 @@ from door_setup.services import UNITS
 from door_setup.tree import Tree, file_step, link_step
 
 SUITES = {"bookworm": "debian", "trixie": "debian", "jammy": "ubuntu", "noble": "ubuntu"}
-MIRRORS = {"debian": "http://deb.debian.org/debian", "ubuntu": "http://archive.ubuntu.com/ubuntu"}
 PACKAGES = {
     "systemd-sysv": "starts the system",
     "dbus": "by it the parts of systemd talk",
@@ -63,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--debootstrap", choices=sorted(SUITES), metavar="SUITE", help=", ".join(sorted(SUITES)))
     parser.add_argument("--into", type=Path, required=True, metavar="DIR", help="the folder to make the system in")
     parser.add_argument("--out", type=Path, metavar="IMAGE", help="a disk image to write; uses up the folder")
-    parser.add_argument("--mirror", metavar="URL", help="where packages come from")
+    parser.add_argument("--mirror", metavar="URL", help="where packages come from, if not from debootstrap's own")
     parser.add_argument("--writable", action="store_true", help="leave the root as it is, without a data partition")
     terminal = parser.add_argument_group("handed to install")
     for name, about in (("--config", "terminal.toml"), ("--wheels", "wheels, without a package index"),
@@ -98,12 +97,12 @@ def _source_steps(options: argparse.Namespace, tree: Tree) -> Iterator[Step]:
         yield official.copy_step(options.image, tree)
         return
     suite = options.debootstrap
-    mirror = options.mirror or MIRRORS[SUITES[suite]]
     packages = {name: about for name, about in PACKAGES.items() if name not in WITHIN_SYSTEMD.get(suite, ())}
     why = "; ".join(f"{name} {about}" for name, about in packages.items())
+    mirror = options.mirror or "debootstrap's own mirror"
     yield Step(f"debootstrap {suite} from {mirror} into {tree.root}", f"the least that runs a terminal: {why}",
                lambda: tree.at("/usr/bin/dpkg").exists() and not tree.at("/debootstrap").exists(),
-               lambda: _debootstrap(suite, mirror, tuple(packages), tree))
+               lambda: _debootstrap(suite, options.mirror, tuple(packages), tree))
     yield file_step(tree, "/etc/hostname", b"door\n", "a name of its own")
     yield from _network_steps(tree)
 
@@ -118,14 +117,14 @@ def _network_steps(tree: Tree) -> Iterator[Step]:
                         "it starts at boot")
 
 
-def _debootstrap(suite: str, mirror: str, packages: tuple[str, ...], tree: Tree) -> None:
+def _debootstrap(suite: str, mirror: str | None, packages: tuple[str, ...], tree: Tree) -> None:
     if os.geteuid() != 0:
         raise Stop("only root can debootstrap: run it with sudo")
     if shutil.which("debootstrap") is None:
         raise Stop("install first: sudo apt-get install -y debootstrap")
     components = "main,universe" if SUITES[suite] == "ubuntu" else "main"
     run(["debootstrap", "--variant=minbase", f"--components={components}", f"--include={','.join(packages)}", suite,
-         tree.root, mirror], is_shown=True)
+         tree.root, *([mirror] if mirror else [])], is_shown=True)
 
 
 def _handed(options: argparse.Namespace, tree: Tree, board: Board) -> list[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import sys
 from typing import Any
 
-from device.commands.console import say, say_json
-from device.errors import UsageError
+from device.commands.console import ask_secret, say, say_json
 from sync.hub.commands.opened import add_json, moment, person_id_of, the_hub
 from sync.hub.errors import NotThere
 
@@ -68,7 +65,7 @@ def run_pin(arguments: argparse.Namespace) -> int:
     until = moment(arguments.until) if arguments.until else None
     with the_hub(arguments) as hub:
         person_id = person_id_of(hub, arguments.person)
-        done = hub.credentials.add_pin(person_id, arguments.number, _asked(), arguments.duress, until)
+        done = hub.credentials.add_pin(person_id, arguments.number, ask_secret("PIN"), arguments.duress, until)
     say(f"{person_id} has pin {done}{' for duress' if arguments.duress else ''}")
     return 0
 
@@ -102,13 +99,3 @@ def run_remove(arguments: argparse.Namespace) -> int:
         hub.people.remove_credential(person_id, found[0])
     say(f"removed {found[0]}")
     return 0
-
-
-def _asked() -> str:
-    """The PIN, typed twice unseen, or one line of standard input."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().strip()
-    pin = getpass.getpass("PIN: ")
-    if getpass.getpass("once more: ") != pin:
-        raise UsageError("the two are not the same; nothing was changed")
-    return pin

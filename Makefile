@@ -1,11 +1,9 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs faults slow sbom
+.PHONY: help run test check pins bench docs faults faults-sync faults-alone slow sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
-SYNC_FAULTS := tests/faults/test_sync_kills.py tests/faults/test_sync_doord_kills.py tests/faults/test_sync_line.py \
-	tests/faults/test_sync_orders.py
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -24,13 +22,25 @@ check: ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-faults: ## kills, cuts, damage and random orders in their full counts
+faults: ## kills, cuts, damage and random orders in their full counts, on two cores at once
 	@$(PYTHON) firmware_scripts/prepare --for test
-	DOOR_KILLS=200 DOOR_ORDERS=20000 $(BIN)/pytest -o timeout=4000 tests/test_app_kills.py tests/test_agent_live.py \
-		$(SYNC_FAULTS)
-	DOOR_KILLS=1000 $(BIN)/pytest -o timeout=4000 tests/test_store_kills.py tests/faults/test_update_cuts.py
-	DOOR_CUTS=10000 DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 \
-		$(BIN)/pytest -o timeout=4000 tests/test_store_power.py tests/test_door_oracle.py tests/test_credentials_hostile.py \
+	@$(MAKE) --no-print-directory -j 2 faults-sync faults-alone
+
+faults-sync:
+	DOOR_KILLS=100 $(BIN)/pytest -o timeout=4000 tests/test_app_kills.py tests/test_agent_live.py \
+		tests/faults/test_sync_kills.py tests/faults/test_sync_line.py
+	DOOR_KILLS=50 DOOR_ORDERS=20000 DOOR_EVENTS=100000 $(BIN)/pytest -o timeout=4000 \
+		tests/faults/test_sync_doord_kills.py tests/faults/test_sync_orders.py tests/faults/test_flood.py
+
+faults-alone:
+	DOOR_KILLS=1000 DOOR_CUTS=10000 DOOR_DAMAGE=1500 DOOR_FILES=12 DOOR_STEPS=1000 $(BIN)/pytest -o timeout=4000 \
+		tests/test_store_kills.py tests/faults/test_page_kills.py tests/faults/test_update_cuts.py \
+		tests/test_store_power.py tests/test_store_damage.py tests/test_store_full.py tests/faults/test_broken_files.py \
+		tests/faults/test_clock_steps.py tests/faults/test_hangs.py tests/faults/test_canaries.py \
+		tests/faults/test_listeners.py tests/faults/test_half_a_core.py tests/faults/test_flash_wear.py \
+		tests/faults/test_reconnect_storm.py
+	DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 \
+		$(BIN)/pytest -o timeout=4000 tests/test_door_oracle.py tests/test_credentials_hostile.py \
 		tests/test_update_verification.py tests/faults/test_reset_cuts.py tests/faults/test_soak.py
 
 slow: ## the tests that `make test` leaves out for their length: whole installations, images, panels of attacks

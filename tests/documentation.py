@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from fault_table import faults as fault_table_lines
 
 from device.cli import build_parser
 from device.commands.config import keys_table
@@ -142,12 +143,7 @@ def _table(name: str) -> list[str]:
 
 
 def fault_table() -> str:
-    spec = importlib.util.spec_from_file_location("fault_table", ROOT / "tests" / "faults" / "table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(table)
-    return "\n".join(table.faults())
+    return "\n".join(fault_table_lines())
 
 
 def kiosk() -> str:

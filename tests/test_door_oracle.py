@@ -33,7 +33,7 @@ from device.store.records import (
     Schedule,
 )
 
-CASES = int(os.environ.get("DOOR_CASES", "100000")) // (1 if "DOOR_CASES" in os.environ else 50)
+CASES = int(os.environ.get("DOOR_CASES", "2000"))
 ZONES = ("Asia/Shanghai", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/St_Johns",
          "Pacific/Apia", "Africa/Casablanca", "Asia/Kathmandu")
 PERSON = "a" * 32

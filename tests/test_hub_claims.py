@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from broker import SITE, request
 from cryptography import x509
 from fastapi import FastAPI
+from fault_figures import Figure
 from hub_samples import li_wei, open_hub
 
 from device.clock import HandClock
@@ -75,7 +76,7 @@ def test_a_code_brings_everything_that_a_terminal_needs(desk: Desk) -> None:
     assert desk.changes == [1]
 
 
-def test_of_a_hundred_who_bring_one_code_at_once_one_is_served(desk: Desk) -> None:
+def test_of_a_hundred_who_bring_one_code_at_once_one_is_served(desk: Desk, figure: Figure) -> None:
     code, outcomes, start = desk.claims.issue("t1"), list[str](), threading.Barrier(100)
     posts = [post(ask(code)) for _ in range(100)]
 
@@ -93,6 +94,7 @@ def test_of_a_hundred_who_bring_one_code_at_once_one_is_served(desk: Desk) -> No
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["refused"] * 99 + ["served"]
+    figure("F57", "a hundred at once with one code: 1 served, 99 refused")
 
 
 def test_a_code_is_read_however_it_is_typed_and_lies_nowhere_in_clear(desk: Desk, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def on_a_small_disk(tmp_path, script):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_full_disk_uses_the_reserve_then_memory_and_loses_nothing(tmp_path):
+def test_a_full_disk_uses_the_reserve_then_memory_and_loses_nothing(tmp_path, figure):
     found = on_a_small_disk(tmp_path, """
         mount("-o", "size=8m")
         path = disk / "journal.db"
@@ -82,6 +82,8 @@ def test_a_full_disk_uses_the_reserve_then_memory_and_loses_nothing(tmp_path):
     assert (found["waiting"], found["still_full"], found["written"], found["lost"]) == (300, 0, 300, 0)
     assert found["head"] == found["verified"] == 100 + found["reserve"] + 300 + 1
     assert not found["degraded"]
+    figure("F6", f"a full disk: {found['reserve']} entries into the reserve, {found['waiting']} in memory and "
+                 "written once there was room, 0 lost")
 
 
 def test_a_full_disk_refuses_to_enrol_but_not_to_remove(tmp_path):

@@ -18,8 +18,8 @@ import pytest
 from fault_figures import Figure
 
 from device.face.card import Card
-from device.rehearsal.player import _Day
-from device.rehearsal.scenario import _scenario
+from device.rehearsal.player import Day
+from device.rehearsal.scenario import scenario_of
 
 HOURS = float(os.environ.get("DOOR_HOURS", "0.25"))
 PASSES_PER_DAY = 2000
@@ -82,8 +82,8 @@ def scripted(seed: int) -> dict[str, Any]:
 def test_a_long_day_with_a_fault_a_minute_leaks_nothing_and_ends_each_release(
         pack: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure) -> None:
     monkeypatch.setenv("DOOR_LINK", str(tmp_path / "none.toml"))
-    scenario = _scenario(scripted(20261128), "the soak")
-    day = _Day(scenario, tmp_path / "state")
+    scenario = scenario_of(scripted(20261128), "the soak")
+    day = Day(scenario, tmp_path / "state")
     samples: list[tuple[float, float, int]] = []
     tracemalloc.start()
     try:

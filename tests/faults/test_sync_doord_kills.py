@@ -78,7 +78,7 @@ def test_doord_killed_while_it_releases_loses_no_event_on_its_way_to_the_hub(
     assert {one.person_id for one in granted} == {known}
     journal.close()
     within(60, site.is_equal)
-    figure("F2", f"{KILLS} doords killed beside door-syncd, every other with it: all equal, {len(granted)} releases "
+    figure("F1b", f"{KILLS} doords killed beside door-syncd, every other with it: all equal, {len(granted)} releases "
                  "at the hub, none lost or doubled")
 
 

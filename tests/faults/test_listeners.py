@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ __all__ = ["whole"]  # a fixture
 def listeners(pid: int) -> dict[int, set[str]]:
     """Port -> addresses, as the kernel writes them, of a process and its descendants; TCP that listens, and UDP."""
     found: dict[int, set[str]] = {}
-    sockets = {os.readlink(path) for one in family(pid) for path in descriptors(one)}
+    sockets = {name for one in family(pid) for name in descriptors(one)}
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             words = line.split()
@@ -44,12 +45,16 @@ def listeners(pid: int) -> dict[int, set[str]]:
 def family(pid: int) -> Iterator[int]:
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from family(int(child))
+        with suppress(OSError):  # a thread that has just ended
+            for child in (task / "children").read_text().split():
+                yield from family(int(child))
 
 
-def descriptors(pid: int) -> list[Path]:
-    return [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+def descriptors(pid: int) -> Iterator[str]:
+    """What a process's descriptors name; a file that is closed while we look is no listener."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield os.readlink(path)
 
 
 @pytest.mark.parametrize("asked", [(), ("kiosk",), ("metrics",), ("kiosk", "metrics")], ids="-".join)

@@ -177,6 +177,8 @@ class KioskConfig:
     qr: bool = _key("whether it offers a pass as QR code", False)
     bell: bool = _key("whether it has a doorbell", False)
     attendance: bool = _key("whether it has keys for coming and going, kept with the next face", False)
+    screen_light: bool = _key("whether the page flashes colours that a live face reflects, where liveness is high",
+                              True)
     enrol: str = _key("whether faces are enrolled on the page, where the terminal stands alone: off, supervised "
                       "(after the setup PIN), or open to whoever stands there", "off",
                       choices=("off", "supervised", "open"))

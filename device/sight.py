@@ -19,6 +19,7 @@ from device.face.card import Card
 from device.face.kernel_choice import recall
 from device.face.models import Models
 from device.face.pad.fusion import LivenessPanel, open_panel
+from device.face.pad.light_challenge import Screen
 from device.face.pipeline import Pipeline
 from device.frame import Frame
 from device.inbox import Inbox
@@ -33,15 +34,16 @@ class Sight:
     """One camera and what is made of its pictures.
 
     camera   makes the camera; None = the configured one
+    screen   the screen at the door, where it can shine in colours
     degrade  told of faults of camera and models and why they are there, and that they are over
     """
 
     def __init__(self, config: Config, card: Card, clock: Clock, degrade: Callable[[str, bool, str], None],
-                 camera: Callable[[], Camera] | None = None) -> None:
+                 camera: Callable[[], Camera] | None = None, screen: Screen | None = None) -> None:
         self._config, self._degrade = config, degrade
         self.kernel = recall(cache_folder(), card.recogniser.dimensions, clock).name
         self.models = Models.load(card)
-        self.liveness = _liveness(config, card)
+        self.liveness = _liveness(config, card, screen)
         self._frames: Latest[Frame] = Latest()
         opener = camera or (lambda: open_camera(
             config.camera, clock, infrared_lost=lambda is_lost, reason: degrade("infrared_lost", is_lost, reason)))
@@ -79,7 +81,8 @@ class Sight:
                 self._degrade(state.value, is_so, event.detail if is_so else "")
 
 
-def _liveness(config: Config, card: Card) -> LivenessPanel | None:
+def _liveness(config: Config, card: Card, screen: Screen | None) -> LivenessPanel | None:
     if config.face.liveness == "none":
         return None
-    return open_panel(card, secrets.randbelow, config.face.liveness_threshold, config.camera.infrared_place)
+    return open_panel(card, secrets.randbelow, config.face.liveness_threshold, config.camera.infrared_place,
+                      screen if config.kiosk.screen_light else None)

@@ -118,7 +118,6 @@ class Terminal:
         self._set_aside = _prepare(where, self._key, clock)
         self.card = library.open_pack(None if config.face.pack == "auto" else config.face.pack)
         self.inbox = Inbox()
-        self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera)
         self.journal = JournalKeeper(lambda: Journal.open(where.journal_db, clock, boot_id()), clock)
         journal = self.journal.journal
         self.time = TimeKeeper(is_ntp, recalled_floor(journal) if journal is not None else FIRST, self._floor_lowered)
@@ -143,6 +142,8 @@ class Terminal:
                                      self._degrade, self.inbox.note, keys)
         self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self.kiosk = self._kiosk(registrar, settings.own if settings is not None else None)
+        self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera,
+                                                self.kiosk.lamp if self.kiosk else None)
         self.witness = self._witness()
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(

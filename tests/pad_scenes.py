@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -21,8 +22,10 @@ from device.face.pipeline import Pipeline
 from device.face.portrait import Examiner
 from device.face.quality import DOOR, ENROLMENT, Inspector
 from device.frame import Frame
+from device.rehearsal.light import Light
 from device.rehearsal.people import SITTER
 from device.rehearsal.scenes import Scene
+from device.rehearsal.stage import View as Shown
 from device.rehearsal.stage import enrolment_photo
 from device.sighting import Demand, Judgement, Sighting
 
@@ -83,3 +86,26 @@ class LiveDoor:
         pixels = self._stage.render(scene.at(t), self.number)
         frame = Frame(self.number, 100.0 + self.number / self.fps, pixels)
         return self._pipeline.look(frame, self._gallery, self._threshold, self._demand)
+
+
+@dataclass(frozen=True, slots=True)
+class Lit(Light):
+    """Light to which a screen adds some of its own."""
+
+    screen: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def tint(self) -> tuple[float, float, float]:
+        blue, green, red = self.screen
+        return 1.0 + blue, 1.0 + green, 1.0 + red
+
+
+def lit(scene: Scene, shown: Callable[[float], tuple[float, float, float]], strength: float = 0.06) -> Scene:
+    """The scene before a screen that shows those colours."""
+    def at(t: float) -> Shown:
+        view = scene.at(t)
+        given = {name: getattr(view.light, name) for name in Light.__dataclass_fields__}
+        blue, green, red = shown(t)
+        return replace(view, light=Lit(**given, screen=(blue * strength, green * strength, red * strength)))
+
+    return Scene("lit", scene.seconds, at)

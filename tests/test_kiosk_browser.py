@@ -23,13 +23,13 @@ from device.credentials.pin import pin_secret
 from device.door.decision import Decision
 from device.door.reasons import entry
 from device.door.types import Bell, Mode, Phase
+from device.face.pad.light_challenge import LEAD_S, Shining
 from device.face.pad.screenlight import Flashes
 from device.face.types import Box
 from device.frame import Frame
 from device.kiosk.desk import ALIVE_S
 from device.kiosk.server import STATIC
 from device.kiosk.setup.pin import set_pin
-from device.kiosk.visitor.lamp import LEAD_S, Shining
 from device.kiosk.visitor.stream import BEAT_S
 from device.kiosk.words import LANGUAGES, catalogue
 from device.rehearsal.people import SITTER

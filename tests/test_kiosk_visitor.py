@@ -10,9 +10,10 @@ import pytest
 from device.clock import HandClock
 from device.door.decision import Decision, Now
 from device.errors import StoreError
+from device.face.pad.light_challenge import LEAD_S, Shining
 from device.face.pad.screenlight import FLASH_S, Flashes
 from device.kiosk.visitor.attendance import AFTER_S, WAITS_S, Attendance
-from device.kiosk.visitor.lamp import LATE_S, LEAD_S, Lamp, Shining
+from device.kiosk.visitor.lamp import LATE_S, Lamp
 from device.kiosk.visitor.voice import is_spoken, prompts, record, recording, spoken
 from device.kiosk.words import catalogue
 from device.store.records import NewEntry

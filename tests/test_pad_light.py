@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from pad_scenes import VGA, judged, seeded, views
+from pad_scenes import VGA, judged, lit, seeded, views
 from rehearsal_samples import people
 
 from device.face.pad.infrared import FRAMES, Infrared, Pairing
@@ -23,29 +23,6 @@ from device.rehearsal.stage import Person
 from device.rehearsal.stage import View as Before
 
 # --- the screen's light ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Lit(Light):
-    """Light to which a screen adds some of its own."""
-
-    screen: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    @property
-    def tint(self) -> tuple[float, float, float]:
-        blue, green, red = self.screen
-        return 1.0 + blue, 1.0 + green, 1.0 + red
-
-
-def lit(scene: Scene, shown: Callable[[float], tuple[float, float, float]], strength: float = 0.06) -> Scene:
-    """The scene before a screen that shows those colours."""
-    def at(t: float) -> Before:
-        view = scene.at(t)
-        given = {name: getattr(view.light, name) for name in Light.__dataclass_fields__}
-        blue, green, red = shown(t)
-        return replace(view, light=Lit(**given, screen=(blue * strength, green * strength, red * strength)))
-
-    return Scene("lit", scene.seconds, at)
 
 
 def reflecting(scene: Scene, flashes: Flashes, shown: Flashes | None = None, lag: float = 0.08,

@@ -6,7 +6,7 @@ Called by `face.pipeline` for every usable frame. The levels:
     low     the passive networks take the face for a live one, over at least five frames
     normal  low, and the rigid-plane test saw a head. While it abstains the visitor is asked to turn a little, and
             after that gets a challenge
-    high    normal, and a random challenge
+    high    normal, and a random challenge; where the door has a screen, its light must be followed first
 
 Any judge that is sure of an attack ends it, at every level. No judge's silence lets anybody pass: without the passive
 networks a challenge takes their place.
@@ -24,6 +24,7 @@ from device.face.pad.challenge import Challenge, Chance
 from device.face.pad.context import context_judges
 from device.face.pad.infrared import Infrared, Pairing
 from device.face.pad.judge import Judge, Memories, View
+from device.face.pad.light_challenge import LightChallenge, Screen, Standing
 from device.face.pad.passive import NAME as PASSIVE
 from device.face.pad.passive import PassiveJudge, PassiveNetworks
 from device.face.pad.plane import NO_MOTION, PlaneTest
@@ -70,14 +71,14 @@ class _Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """The judgements of one frame, by name, and the judges' thresholds."""
+    """The judgements of one frame, by name, and the thresholds of those judges that may call an attack."""
 
     judgements: tuple[Judgement, ...]
     thresholds: dict[str, float]
 
     def is_bad(self, share: float = 1.0) -> bool:
         """Whether a judge's score lies below that share of its threshold."""
-        return any(one.score is not None and one.score < self.thresholds[one.judge] * share
+        return any(one.score is not None and one.score < self.thresholds.get(one.judge, 0.0) * share
                    for one in self.judgements)
 
     def has_said(self, reason: str) -> bool:
@@ -95,11 +96,13 @@ class LivenessPanel:
     judges     those that only watch: passive networks, context, infrared, whatever there is
     plane      the rigid-plane test
     challenge  what visitors are asked for
+    light      the screen's light, where there is a screen
     """
 
     def __init__(self, judges: Sequence[Judge], plane: PlaneTest, challenge: Challenge,
-                 patience: Patience | None = None) -> None:
+                 patience: Patience | None = None, light: LightChallenge | None = None) -> None:
         self._watching, self._plane, self._challenge = tuple(judges), plane, challenge
+        self._light = light
         self._patience = patience or Patience()
         self._has_passive = any(judge.name == PASSIVE for judge in judges)
         self._thresholds = {judge.name: judge.threshold for judge in (*judges, plane, challenge)}
@@ -123,12 +126,14 @@ class LivenessPanel:
             return Liveness(Outcome.ATTACK, seen.judgements)
         if seen.is_bad():
             return Liveness(Outcome.PENDING, seen.judgements)
-        return self._weigh(view, track, seen, demand)
+        return self._by_light(view, seen, demand) or self._weigh(view, track, seen, demand)
 
     def forget(self, track_id: int) -> None:
         self._tracks.forget(track_id)
         for judge in (*self._watching, self._plane, self._challenge):
             judge.forget(track_id)
+        if self._light is not None:
+            self._light.forget(track_id)
 
     def prompt(self, track_id: int) -> Action | None:
         """What the visitor of that track is asked to do now."""
@@ -143,6 +148,8 @@ class LivenessPanel:
             judgements.append(plane)
         if self._challenge.is_asked(view.track_id):
             judgements.append(self._challenge.judge(view, may_turn=is_head))
+        if self._light is not None and level is Level.HIGH:
+            judgements.append(self._light.judge(view))
         return _Seen(tuple(judgements), self._thresholds)
 
     def _count(self, track: _Track, seen: _Seen) -> None:
@@ -151,6 +158,15 @@ class LivenessPanel:
         track.sure_frames = track.sure_frames + 1 if seen.is_bad(patience.sure_share) else 0
         if track.sure_frames >= patience.attack_frames or track.bad_frames >= patience.doubt_frames:
             track.is_attack = True
+
+    def _by_light(self, view: View, seen: _Seen, demand: Demand) -> Liveness | None:
+        """What the screen's light has to say before the others are weighed; None where nothing, or no more."""
+        if self._light is None or demand.level is not Level.HIGH:
+            return None
+        standing = self._light.standing(view.track_id)
+        if standing is Standing.FAILED:
+            return Liveness(Outcome.UNPROVED, seen.judgements)
+        return Liveness(Outcome.PENDING, seen.judgements, Hint.HOLD_STILL) if standing is Standing.OPEN else None
 
     def _weigh(self, view: View, track: _Track, seen: _Seen, demand: Demand) -> Liveness:
         is_met = seen.is_good(self._challenge.name)
@@ -182,13 +198,16 @@ class LivenessPanel:
 
 
 def open_panel(card: Card, chance: Chance, threshold: float | None = None,
-               infrared_place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0)) -> LivenessPanel:
+               infrared_place: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
+               screen: Screen | None = None) -> LivenessPanel:
     """The panel of a terminal with that pack; without the passive networks where the pack has none.
 
     threshold       of the passive networks, as measured at this door; None for the pack's
     infrared_place  where a second camera sees what the first does (see `infrared.Pairing`)
+    screen          the screen at the door, which can shine in colours; None where there is none
     """
     judges: list[Judge] = [*context_judges(), Infrared(Pairing(*infrared_place))]
     if card.passive is not None:
         judges.append(PassiveJudge(PassiveNetworks(card), threshold))
-    return LivenessPanel(judges, PlaneTest(), Challenge(chance))
+    return LivenessPanel(judges, PlaneTest(), Challenge(chance),
+                         light=LightChallenge(screen, chance) if screen is not None else None)

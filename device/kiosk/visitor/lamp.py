@@ -2,56 +2,25 @@
 
 Vision asks (`shine`), the page shows and says when each colour was on the glass (`painted`), and only where every one
 of them came in time does vision hear that they were shown: a page that lags, is hidden or has gone proves nothing.
-Colours and their judge are `face.pad.screenlight`'s. A colour stays for .35 s: less than three flashes a second, the
-limit for people whom flicker makes ill (WCAG 2.2, 2.3.1).
+Who asks is `face.pad.light_challenge`; colours and their judge are `face.pad.screenlight`'s. A colour stays for
+.35 s: less than three flashes a second, the limit for people whom flicker makes ill (WCAG 2.2, 2.3.1).
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Protocol
 
 from device.clock import Clock
+from device.face.pad.light_challenge import LEAD_S, Shining
 from device.face.pad.screenlight import FLASH_S, Flashes
-
-LEAD_S = 0.4
-"""Flashes begin so long after they are asked for at the earliest: the page must hear of them first."""
 
 LATE_S = 0.15
 """A colour that came on the glass later than that is not the one that the camera must see at that moment: the judge
 looks for a lag of a quarter second, in which camera and exposure have their share."""
 
-
 EARLY_S = -0.05
 """Two clocks are compared over a socket: so much may be theirs."""
-
-
-class Shining(Enum):
-    """How the last flashes went."""
-
-    NONE = "none"
-    GOING = "going"
-    SHOWN = "shown"
-    MISSED = "missed"
-
-
-class ScreenLight(Protocol):
-    """What vision needs of the screen; any thread may call it."""
-
-    @property
-    def is_there(self) -> bool:
-        """Whether a page can show colours now."""
-        ...
-
-    def shine(self, flashes: Flashes) -> int | None:
-        """Show these, which must begin LEAD_S from now or later; their number, None where they cannot be shown."""
-        ...
-
-    def shining(self, number: int) -> Shining:
-        """How the flashes of that number went."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +33,7 @@ class Flash:
 
 
 class Lamp:
-    """A ScreenLight. One flash at a time; `changed` is called where there is a new one to show."""
+    """A `face.pad.light_challenge.Screen`. One flash at a time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -61,6 +61,7 @@ class Sighting:
     score       cosine to the best person, higher = more alike; threshold and margin on the same scale
                 (margin = score minus the best other person's)
     frames      usable frames of the track that the outcome rests on
+    exposure    mean grey level of the face on the newest frame, 0..1
     action      what the visitor is to do where the hint is DO_CHALLENGE (blink, turn_left, ...)
     """
 
@@ -79,6 +80,7 @@ class Sighting:
     since_mono: float = 0.0
     since_seq: int = 0
     action: str = ""
+    exposure: float | None = None
 
 
 class Level(Enum):

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 from device.camera.camera import Camera
 from device.clock import Clock, ClockQuality, boot_id, is_ntp_synced
 from device.condition import condition_of
-from device.config import Config
+from device.config import DEFAULT_PATH, Config
 from device.controller import Controller
 from device.credentials.desk import CredentialDesk
 from device.door.reasons import entry, reason
 from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
+from device.drift import DriftWatch
 from device.errors import SealBroken, StoreError
 from device.face.types import Box
 from device.frame import Frame
@@ -145,6 +146,8 @@ class Terminal:
         self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera,
                                                 self.kiosk.lamp if self.kiosk else None)
         self.witness = self._witness()
+        own = settings.own if settings is not None else DEFAULT_PATH
+        self._drift = DriftWatch((own.parent, where.journal_db.parent), self._degrade)
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
@@ -270,7 +273,6 @@ class Terminal:
     def _kiosk(self, registrar: Registrar | None, own: Path | None) -> KioskDesk | None:
         if not self.config.kiosk.enabled:
             return None
-        from device.config import DEFAULT_PATH
         from device.kiosk.behind import Behind
         from device.kiosk.desk import KioskDesk
 
@@ -301,7 +303,7 @@ class Terminal:
         return self.stop if "INVOCATION_ID" in os.environ else None
 
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
-        own = (*(self.kiosk.observers if self.kiosk else ()), self.witness,
+        own = (*(self.kiosk.observers if self.kiosk else ()), self.witness, self._drift,
                self.controller if self.controller.is_wanted else None, self.metrics)
         return (*others, *(one for one in own if one is not None))
 

@@ -13,15 +13,23 @@ SPECIES = ("print", "screen")
 "border"), and the species stays unknown."""
 
 UNKNOWN = "unknown"
+PASSIVE = "passive"
 _FACE = frozenset({Method.FACE})
 _NOBODY = {Outcome.ATTACK: "attack", Outcome.UNPROVED: "not_proved"}
 
 
 @dataclass(frozen=True, slots=True)
 class FaceClaim(Claim):
-    """A claim by a face; frame_seq is the newest frame that it rests on."""
+    """A claim by a face.
+
+    frame_seq   the newest frame that it rests on
+    live_score  of the passive networks, None where they have not spoken
+    exposure    mean grey level of the face, 0..1
+    """
 
     frame_seq: int = 0
+    live_score: float | None = None
+    exposure: float | None = None
 
 
 def claim_from(sighting: Sighting) -> FaceClaim | None:
@@ -43,6 +51,8 @@ def claim_from(sighting: Sighting) -> FaceClaim | None:
         species=species_of(sighting.judgements) if sighting.outcome is Outcome.ATTACK else "",
         judges=" ".join(_words(one) for one in sighting.judgements),
         frame_seq=sighting.frame_seq,
+        live_score=next((one.score for one in sighting.judgements if one.judge == PASSIVE), None),
+        exposure=sighting.exposure,
     )
 
 

@@ -176,6 +176,7 @@ _ROWS = (
     _fault("camera_covered", "Camera covered", "摄像头被遮挡", _NO_FACES),
     _fault("no_passive_network", "Liveness networks missing", "活体检测网络缺失",
            "stays as it is; every visitor gets a challenge"),
+    _fault("liveness_drifted", "Liveness: commission again", "活体检测需重新调试", _GOES_ON),
     _fault("infrared_lost", "Infrared camera lost", "红外摄像头断开", _GOES_ON),
     _fault("vision_silent", "Recognition does not answer", "识别无响应", _NO_FACES),
     _fault("journal_failed", "Journal cannot be written", "日志无法写入",

@@ -113,6 +113,7 @@ class Pipeline:
             visit.since_seq, visit.since_mono = frame.seq, frame.mono
         if vector is not None:
             self._read(frame, visit, vector, against)
+        visit.exposure = quality.exposure
         live = self._judge(frame, track, visit, quality, against.demand, vector is not None)
         if live.outcome is Outcome.ATTACK:
             return self._sighting(frame, track, visit, Outcome.ATTACK, live)
@@ -236,7 +237,7 @@ class Pipeline:
             score=verdict.score if verdict else None, threshold=verdict.threshold if verdict else None,
             margin=verdict.margin if verdict else None, judgements=live.judgements,
             frames=verdict.frames if verdict else 0, hint=live.hint if is_open else Hint.NONE, frame_seq=frame.seq,
-            action=live.action if is_open else "",
+            action=live.action if is_open else "", exposure=visit.exposure,
             since_mono=visit.since_mono if visit.since_seq >= 0 else frame.mono,
             since_seq=visit.since_seq if visit.since_seq >= 0 else frame.seq)
 

@@ -35,6 +35,7 @@ class Visit:
     live        what the judges of liveness said last, when, and to which question
     proofs      how often in a row they were content
     is_bound    whether one frame has shown both the person's face and a live one
+    exposure    of the newest usable frame
     """
 
     evidence: Evidence
@@ -51,6 +52,7 @@ class Visit:
     demand: Demand | None = None
     proofs: int = 0
     is_bound: bool = False
+    exposure: float | None = None
 
     def is_read_due(self, seq: int) -> bool:
         """Whether the recogniser must look at that frame: the verdict is open, or has stood for long enough."""

@@ -36,6 +36,8 @@ REMEDIES = {
     "model_mismatch": "doorctl models verify; then doorctl models build",
     "no_passive_network": "doorctl models build fetches the liveness networks; until then every visitor is asked for "
                           "a gesture",
+    "liveness_drifted": "doorctl commission, or the wizard of the installer's page: light, camera or its place have "
+                        "changed",
     "camera_lost": "check the camera's cable and power, and [camera] in terminal.toml",
     "camera_frozen": "the camera sends one picture over and over: power it off and on",
     "camera_dark": "switch a light on; is the lens covered?",

@@ -393,9 +393,10 @@ class World:
         return {change.key for change in living if change.kind == "person"}
 
     def count_losses(self) -> None:
-        """After something was set back by the test: what no medium holds any more cannot be asked for."""
+        """After something was set back by the test: what no medium holds any more cannot be asked for; what a backup
+        has brought back can."""
         for door in self.doors.values():
-            door.lost |= set(range(door.happened)) - set(self.stored(door)) - door.held()
+            door.lost = set(range(door.happened)) - set(self.stored(door)) - door.held()
 
     def close(self) -> None:
         for door in self.doors.values():

@@ -56,6 +56,16 @@ def test_no_more_than_the_window_is_under_way(bench):
     assert bench.agent.upstream._current.sent - bench.agent.upstream.acked_seq <= upstream.WINDOW + upstream.PAGE
 
 
+def test_a_journal_that_is_being_replaced_at_this_moment_has_nothing_to_send(bench):
+    entries(bench, 20)
+    bench.agent.watch.poll()
+    assert bench.agent.upstream.waiting > 0
+    bench.agent.watch.close()  # as it does where the file has another inode, or cannot be read just now
+    assert (bench.agent.upstream.waiting, bench.agent.upstream.journal_id, bench.agent.upstream.acked_seq) == (0, "", 0)
+    bench.talk()
+    assert stored(bench) >= set(range(1, 21))
+
+
 def test_lost_pages_and_lost_acknowledgements_are_made_up_for(bench):
     chance = random.Random(3)
     entries(bench, 2500)

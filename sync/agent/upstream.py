@@ -62,7 +62,7 @@ class Upstream:
     def __init__(self, terminal_id: str, path: Path, watch: JournalWatch, writer: CacheWriter, clock: Clock) -> None:
         self._terminal_id, self._path = terminal_id, path
         self._watch, self._writer, self._clock = watch, writer, clock
-        self._current: _Source | None = None
+        self._followed: _Source | None = None
         self._aside: list[_Source] = []
         self._looked_at = 0.0
         self._moved_at = clock.mono()
@@ -71,16 +71,19 @@ class Upstream:
 
     @property
     def journal_id(self) -> str:
-        return self._current.journal_id if self._current else ""
+        current = self._current
+        return current.journal_id if current else ""
 
     @property
     def acked_seq(self) -> int:
-        return self._current.acked if self._current else 0
+        current = self._current
+        return current.acked if current else 0
 
     @property
     def waiting(self) -> int:
         """Entries that the hub has not acknowledged."""
-        return max(self._current.reader.head - self._current.acked, 0) if self._current else 0
+        current = self._current
+        return max(current.reader.head - current.acked, 0) if current else 0
 
     def pump(self, send: Send) -> bool:
         """Send what may be sent now; whether anything was. `send` is false where the link takes no more."""
@@ -98,7 +101,7 @@ class Upstream:
 
     def acked(self, message: Acked) -> None:
         """The hub has stored a journal up to a seq."""
-        for source in ([self._current] if self._current else []) + self._aside:
+        for source in self._held():
             if source.name != message.journal_id:
                 continue
             if source.has_forked(message):
@@ -135,26 +138,36 @@ class Upstream:
             source.reader.close()
         self._aside = []
 
+    def _held(self) -> list[_Source]:
+        current = self._current
+        return ([current] if current else []) + self._aside
+
     def _sources(self) -> list[_Source]:
-        self._follow()
+        self._judge_current()
         now = self._clock.mono()
         if now >= self._looked_at:
             self._looked_at = now + LOOK_ASIDE_S
             self._look_aside()
-        sources = ([self._current] if self._current else []) + self._aside
+        sources = self._held()
         if now > self._moved_at + RESEND_S:
             self._moved_at = now
             for source in sources:
                 source.sent = source.acked
         return [source for source in sources if source.journal_id != self.ahead]
 
-    def _follow(self) -> None:
+    @property
+    def _current(self) -> _Source | None:
+        """The journal that doord writes, as the watch has it open at this moment."""
         reader = self._watch.reader
         if reader is None:
-            self._current = None
-        elif self._current is None or self._current.reader is not reader:
-            self._current = _Source(reader, reader.journal_id, self._writer.acked(reader.journal_id))
+            self._followed = None
+        elif self._followed is None or self._followed.reader is not reader:
+            self._followed = _Source(reader, reader.journal_id, self._writer.acked(reader.journal_id))
             self._looked_at = 0.0  # its predecessor may just have been set aside
+        return self._followed
+
+    def _judge_current(self) -> None:
+        """Whether the hub has more of it than there is."""
         current = self._current
         if current is None:
             return

@@ -61,7 +61,8 @@ def test_a_journal_that_is_being_replaced_at_this_moment_has_nothing_to_send(ben
     bench.agent.watch.poll()
     assert bench.agent.upstream.waiting > 0
     bench.agent.watch.close()  # as it does where the file has another inode, or cannot be read just now
-    assert (bench.agent.upstream.waiting, bench.agent.upstream.journal_id, bench.agent.upstream.acked_seq) == (0, "", 0)
+    sends = bench.agent.upstream
+    assert (sends.waiting, sends.journal_id, sends.acked_seq) == (0, "", 0)
     bench.talk()
     assert stored(bench) >= set(range(1, 21))
 

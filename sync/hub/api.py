@@ -7,7 +7,7 @@ Every route but the two health checks and those of claiming needs a token. A ref
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from device.errors import StoreError, TerminalError
-from sync.hub import api_areas, api_credentials, api_events, api_fleet, api_liveness, api_people, api_policy
+from sync.hub import api_areas, api_credentials, api_events, api_fleet, api_liveness, api_people, api_policy, metrics
 from sync.hub.api_access import Bounded, needs
 from sync.hub.api_models import Problems
 from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
@@ -33,12 +33,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {code: {"model": Problems} for code
 
 
 def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter] = (),
-                is_well: Callable[[], bool] = lambda: True) -> FastAPI:
+                is_well: Callable[[], bool] = lambda: True,
+                counts: Callable[[], Mapping[str, int]] = dict) -> FastAPI:
     """The API over an open hub.
 
     claims   makes claim codes
     more     further routes (claiming, renewing)
     is_well  whether the link to the broker is up
+    counts   messages since the start, by what became of them
     """
     # No pages of documentation: they would fetch scripts from elsewhere.
     app = FastAPI(title="fleethub", version="1", docs_url=None, redoc_url=None, openapi_url=None,
@@ -54,6 +56,7 @@ def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _broken)
     _add_health(app, hub, is_well)
+    _add_metrics(app, hub, is_well, counts)
     return app
 
 
@@ -72,6 +75,15 @@ def _add_health(app: FastAPI, hub: Hub, is_well: Callable[[], bool]) -> None:
     @app.get("/openapi.json", dependencies=[needs("read")], include_in_schema=False)
     def openapi() -> dict[str, Any]:
         return app.openapi()
+
+
+def _add_metrics(app: FastAPI, hub: Hub, is_well: Callable[[], bool],
+                 counts: Callable[[], Mapping[str, int]]) -> None:
+    @app.get("/metrics", dependencies=[needs("read")], tags=["health"], response_class=Response,
+             responses={200: {"content": {"text/plain": {}}}})
+    def figures() -> Response:
+        """Figures for Prometheus; none about anybody."""
+        return Response(metrics.metrics(hub, is_well(), counts()), media_type=metrics.TEXT)
 
 
 def _refused(_: Request, error: Exception) -> Response:

@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     with the_hub(arguments) as hub, running(where(arguments)):
         service = Service(hub, Options(arguments.with_broker, broker_host, broker_port, api_host, api_port or 8443,
                                        tuple(arguments.name)))
-        app = application(hub, service.claims, [router(service.claims, hub.clock)], service.is_well)
+        app = application(hub, service.claims, [router(service.claims, hub.clock)], service.is_well,
+                          service.counts)
         try:
             service.start(app)
             port = service.http.port if service.http else api_port

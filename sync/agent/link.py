@@ -30,7 +30,7 @@ from sync.agent.tls import tls
 
 log = logging.getLogger(__name__)
 
-KEEPALIVE_S = 40  # a dead peer is found within 60 s
+KEEPALIVE_S = 28  # paho needs two of them to find a dead peer: within 60 s
 SESSION_S = 3600  # what the broker keeps for us while we are away; cursors cover the rest
 AT_ONCE = 8  # messages that the broker may send ahead of our acknowledgements: 2 MB of snapshot
 INBOX = 16

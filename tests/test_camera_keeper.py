@@ -233,6 +233,16 @@ def test_the_rate_that_is_seen_is_told_and_none_while_the_camera_is_lost() -> No
     assert len(keepers[0].rate._seen) == 0
 
 
+@pytest.mark.parametrize(("asked", "lines"), [
+    (30.0, ["scripted: gives 5.0 frames/s instead of the 30 of camera.fps"]), (5.0, []), (0.0, [])])
+def test_a_camera_that_gives_fewer_frames_than_it_was_asked_for_is_told_of_once(
+        asked: float, lines: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    clock, script = HandClock(), iter([*live(200), ClipEnded("over")])
+    keeper = CameraKeeper(lambda: Scripted(clock, script), Latest(), lambda event: None, clock, asked_fps=asked)
+    keeper(Worker("test", lambda worker: None, clock))
+    assert [record.getMessage() for record in caplog.records if "frames/s" in record.getMessage()] == lines
+
+
 def test_a_worker_that_is_stopped_ends_the_keeper_and_closes_the_camera() -> None:
     clock = SystemClock()
     closed, seen = threading.Event(), threading.Event()

@@ -102,6 +102,11 @@ def test_lost_packets_cost_pictures_but_not_the_connection() -> None:
     assert frames[-1].seq >= 39
 
 
+def test_so_much_loss_that_no_picture_is_whole_is_said_plainly() -> None:
+    with RtspServer(Manners(lose_every=3)) as server, closing(opened(server.url())) as camera:
+        assert str(failure(camera)).endswith("no picture arrives whole; packets are lost, check the network")
+
+
 def test_a_cut_connection_is_a_lost_camera() -> None:
     with RtspServer(Manners(cut_after=40)) as server, closing(opened(server.url())) as camera:
         patient(camera)

@@ -97,6 +97,21 @@ def test_a_hundred_faults_are_told_and_taken_back(fault: list[Pixels], state: Ca
     assert keeper.reopened == 0
 
 
+def test_a_driver_that_breaks_down_is_a_lost_camera_that_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Iterator[Pixels | CameraLost]:
+        yield from live(10)
+        raise RuntimeError("libcamera says no")
+
+    scripts = iter([broken(), iter([*live(10), ClipEnded("over")])])
+    keeper, events, frames = kept(lambda clock: Scripted(clock, next(scripts)))
+    assert [event.state for event in events] == [CameraState.FINE, CameraState.LOST, CameraState.FINE,
+                                                 CameraState.LOST]
+    assert events[1].detail == "scripted: its driver broke down; the log says why"
+    assert "libcamera says no" in caplog.text
+    assert len(frames) == 20
+    assert keeper.reopened == 1
+
+
 def test_silence_is_told_within_three_seconds_and_the_camera_is_opened_again() -> None:
     silent: list[Pixels | CameraLost] = [CameraSilent("nothing")] * 100
     keeper, events, _ = kept(scripted([*live(10), *silent], [*live(10), ClipEnded("over")]))

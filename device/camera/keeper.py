@@ -99,17 +99,17 @@ class CameraKeeper:
         tries = 0
         while not worker.stopping.is_set():
             before = self._seq
-            try:
-                self._serve(worker)
-            except TerminalError as error:
-                tries = 0 if self._seq - before >= _STEADY_FRAMES else tries
-                self._lose(error)
-                if isinstance(error, ClipEnded):
-                    self.has_ended = True
-                    return
-                self._wait(worker, REFUSED_S if isinstance(error, CameraRefused) else self._pause(tries))
-                tries += 1
-                self.reopened += 1
+            lost = self._served(worker)
+            if lost is None:
+                return
+            tries = 0 if self._seq - before >= _STEADY_FRAMES else tries
+            self._lose(lost)
+            if isinstance(lost, ClipEnded):
+                self.has_ended = True
+                return
+            self._wait(worker, REFUSED_S if isinstance(lost, CameraRefused) else self._pause(tries))
+            tries += 1
+            self.reopened += 1
 
     @property
     def fps(self) -> float:
@@ -119,6 +119,17 @@ class CameraKeeper:
     def rest(self, is_resting: bool) -> None:
         """Whether nobody is there and nothing moves; any thread may say so, the camera follows at its next frame."""
         self._is_resting = is_resting
+
+    def _served(self, worker: Worker) -> TerminalError | None:
+        """Serve until the camera is lost, and why it was; None where the worker shall stop."""
+        try:
+            self._serve(worker)
+        except TerminalError as error:
+            return error
+        except Exception:  # a driver's own, of whatever kind: the camera is tried again, the door goes on
+            log.exception("%s broke down", self.description)
+            return CameraLost(f"{self.description}: its driver broke down; the log says why")
+        return None
 
     def _serve(self, worker: Worker) -> None:
         """Open the camera and pass on its frames until it is lost or the worker shall stop."""

@@ -317,7 +317,9 @@ def _value(hint: Any, value: Any, limits: Any, what: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
-        raise ConfigError(f"{what} must be {_NAMES[hint]}, not {value!r}")
+        # What a list or table holds is not shown: an address in it may have a password.
+        shown = "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else repr(value)
+        raise ConfigError(f"{what} must be {_NAMES[hint]}, not {shown}")
     if "choices" in limits and value not in limits["choices"]:
         raise ConfigError(f"{what} must be one of {', '.join(map(str, limits['choices']))}, not {value!r}")
     if "least" in limits and not limits["least"] <= value <= limits["most"]:

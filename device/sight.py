@@ -48,7 +48,7 @@ class Sight:
         opener = camera or (lambda: open_camera(
             config.camera, clock, infrared_lost=lambda is_lost, reason: degrade("infrared_lost", is_lost, reason)))
         self.keeper = CameraKeeper(opener, self._frames, self._camera_changed, clock,
-                                   name=shown_source(config.camera.source))
+                                   name=shown_source(config.camera.source), asked_fps=config.camera.fps)
         self._pipeline = Pipeline(self.models, config.face, clock, self.liveness)
         if self.liveness is not None and not self.liveness.has_passive:
             degrade("no_passive_network", True, "doorctl models build")

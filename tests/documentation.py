@@ -81,7 +81,7 @@ def rates() -> str:
 
 def _populations(card: Card) -> list[str]:
     return [f"- {p.name}: {p.data}; {p.genuine_comparisons:,} genuine and {p.impostor_comparisons:,} impostor "
-            f"comparisons (`{p.command}`). Below an FMR of {10 / p.impostor_comparisons:.0e} it states nothing."
+            f"comparisons (`{p.command}`). Below an FMR of {min(one.fmr for one in p.points):.2g} it states nothing."
             for p in card.populations]
 
 

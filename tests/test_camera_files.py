@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from device.camera.camera import CameraSilent, ClipBroken, ClipEnded, open_camera
-from device.camera.files import Playback
+from device.camera.files import Playback, open_file
 from device.camera.fit import Fit
 from device.clock import HandClock, SystemClock
 from device.config import CameraConfig
@@ -94,6 +94,11 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str, cont
     assert "\n" not in str(caught.value)
 
 
+def test_a_clip_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(CameraLost, match="nothing.avi: no such file"):
+        open_file(tmp_path / "nothing.avi", CameraConfig(), HandClock())
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "clip.avi")
     with pytest.raises(CameraLost, match="not an ordinary file"):
@@ -166,12 +171,19 @@ def test_two_films_in_one_file_are_told_apart(tmp_path: Path, caplog: pytest.Log
     assert "size changed to 160×240" in caplog.text
 
 
-@pytest.mark.parametrize("rate", [0.01, 1000.0])
-def test_a_lying_frame_rate_is_not_believed(tmp_path: Path, rate: float) -> None:
+@pytest.mark.parametrize("rate", [0.01, 0.2, 1000.0])
+def test_a_lying_frame_rate_is_told_and_the_configured_one_taken(tmp_path: Path, rate: float,
+                                                                 caplog: pytest.LogCaptureFixture) -> None:
     frames, _ = shown(written(tmp_path / "clip.avi", 30, fps=rate))
-    gaps = [two.mono - one.mono for one, two in pairwise(frames)]
-    assert max(gaps) <= 2.0
-    assert min(gaps) >= 1 / 120 - 1e-6
+    assert [two.mono - one.mono for one, two in pairwise(frames)] == pytest.approx([0.1] * 29)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"clip.avi: states {rate:g} frames/s, which is not believed; shown at camera.fps, 10"]
+
+
+def test_an_honest_frame_rate_is_taken_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames, _ = shown(written(tmp_path / "clip.avi", 30, fps=25.0))
+    assert [two.mono - one.mono for one, two in pairwise(frames)] == pytest.approx([0.04] * 29)
+    assert not caplog.records
 
 
 def test_a_resting_clip_leaves_pictures_out_and_counts_them(tmp_path: Path) -> None:

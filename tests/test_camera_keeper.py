@@ -97,6 +97,21 @@ def test_a_hundred_faults_are_told_and_taken_back(fault: list[Pixels], state: Ca
     assert keeper.reopened == 0
 
 
+def test_a_driver_that_breaks_down_is_a_lost_camera_that_is_opened_again(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Iterator[Pixels | CameraLost]:
+        yield from live(10)
+        raise RuntimeError("libcamera says no")
+
+    scripts = iter([broken(), iter([*live(10), ClipEnded("over")])])
+    keeper, events, frames = kept(lambda clock: Scripted(clock, next(scripts)))
+    assert [event.state for event in events] == [CameraState.FINE, CameraState.LOST, CameraState.FINE,
+                                                 CameraState.LOST]
+    assert events[1].detail == "scripted: its driver broke down; the log says why"
+    assert "libcamera says no" in caplog.text
+    assert len(frames) == 20
+    assert keeper.reopened == 1
+
+
 def test_silence_is_told_within_three_seconds_and_the_camera_is_opened_again() -> None:
     silent: list[Pixels | CameraLost] = [CameraSilent("nothing")] * 100
     keeper, events, _ = kept(scripted([*live(10), *silent], [*live(10), ClipEnded("over")]))
@@ -231,6 +246,16 @@ def test_the_rate_that_is_seen_is_told_and_none_while_the_camera_is_lost() -> No
     assert seen == [0.0, 0.0]
     assert keepers[0].fps == 0.0
     assert len(keepers[0].rate._seen) == 0
+
+
+@pytest.mark.parametrize(("asked", "lines"), [
+    (30.0, ["scripted: gives 5.0 frames/s instead of the 30 of camera.fps"]), (5.0, []), (0.0, [])])
+def test_a_camera_that_gives_fewer_frames_than_it_was_asked_for_is_told_of_once(
+        asked: float, lines: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    clock, script = HandClock(), iter([*live(200), ClipEnded("over")])
+    keeper = CameraKeeper(lambda: Scripted(clock, script), Latest(), lambda event: None, clock, asked_fps=asked)
+    keeper(Worker("test", lambda worker: None, clock))
+    assert [record.getMessage() for record in caplog.records if "frames/s" in record.getMessage()] == lines
 
 
 def test_a_worker_that_is_stopped_ends_the_keeper_and_closes_the_camera() -> None:

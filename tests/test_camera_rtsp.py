@@ -102,6 +102,11 @@ def test_lost_packets_cost_pictures_but_not_the_connection() -> None:
     assert frames[-1].seq >= 39
 
 
+def test_so_much_loss_that_no_picture_is_whole_is_said_plainly() -> None:
+    with RtspServer(Manners(lose_every=3)) as server, closing(opened(server.url())) as camera:
+        assert str(failure(camera)).endswith("no picture arrives whole; packets are lost, check the network")
+
+
 def test_a_cut_connection_is_a_lost_camera() -> None:
     with RtspServer(Manners(cut_after=40)) as server, closing(opened(server.url())) as camera:
         patient(camera)
@@ -149,6 +154,12 @@ def test_an_address_is_taken_apart_and_shown_without_credentials() -> None:
     assert parse_address("rtsp://[fe80::1]/x").shown == "rtsp://[fe80::1]/x"
 
 
+def test_what_a_path_sets_is_not_shown() -> None:
+    address = parse_address("rtsp://cam/live/user=admin_password=secret1_channel=1_stream=0.sdp?real_stream")
+    assert address.shown == "rtsp://cam/live/..."
+    assert address.request.endswith("/live/user=admin_password=secret1_channel=1_stream=0.sdp?real_stream")
+
+
 def test_the_query_of_an_address_is_not_shown_by_its_repr() -> None:
     assert "secret1" not in repr(parse_address("rtsp://cam/h264?password=secret1"))
 
@@ -157,6 +168,7 @@ def test_the_query_of_an_address_is_not_shown_by_its_repr() -> None:
     "rtsp://", "rtsp:///path", "rtsp://door:p%40ss%3Aw%2Ford@host:99999/", "rtsp://door:p%40ss%3Aw%2Ford@ho st/",
     "rtsp://door:p%40ss%3Aw%2Ford@-host/", "rtsp://door:p%40ss%3Aw%2Ford@host/\r\nX: y",
     "rtsp://door:" + "p%40ss%3Aw%2Ford" * 10 + "@host/",
+    "rtsp://door:554/p%40ss%3Aw%2Ford@host/", "rtsp://door:55?p%40ss%3Aw%2Ford@host/", "rtsp://door:5#p%40ss@host/",
 ])
 def test_a_bad_address_is_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ConfigError) as caught:

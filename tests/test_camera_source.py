@@ -55,6 +55,8 @@ def test_a_file_or_folder_is_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [
     "", "usb", "usb:", "usb:-1", "usb:0 ! fakesink", "usb:100000", "jetson:0,width=1", "jetson:x", "picamera:1 2",
     "http://door:secret@cam/", "rtsps://door:secret@cam/", "file\0name", "nothing/here.avi", "usb:١",
+    " rtsp://door:secret@cam/", "//door:secret@cam/live", "door@cam:secret",
+    "~nobodyofthatname/x", "a" * 5000, "two\nlines",
 ])
 def test_any_other_source_is_refused_in_one_line_without_a_password(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

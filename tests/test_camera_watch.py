@@ -119,6 +119,24 @@ def test_a_clip_without_noise_is_never_frozen() -> None:
     assert set(Stage(has_noise=False).show(still(SCENE), 10.0)) == {CameraState.FINE}
 
 
+def test_a_clip_that_has_shown_a_sensors_noise_is_frozen_when_its_pictures_repeat() -> None:
+    stage = Stage(has_noise=False)
+    assert set(stage.show(FINE, 4.0)) == {CameraState.FINE}
+    assert stage.seconds_until(still(SCENE), CameraState.FROZEN) <= 3.0
+    assert stage.seconds_until(FINE, CameraState.FINE) <= 3.0
+
+
+def test_a_clip_in_which_somebody_moves_and_then_stands_is_not_frozen() -> None:
+    def walker(n: int) -> Pixels:
+        picture = np.clip(SCENE, 0, 255).astype(np.uint8)
+        cv2.circle(picture, (40 + 10 * n % 560, 200), 90, (90, 120, 180), -1)
+        return picture
+
+    stage = Stage(has_noise=False)
+    assert set(stage.show(walker, 10.0)) == {CameraState.FINE}
+    assert set(stage.show(still(SCENE), 10.0)) == {CameraState.FINE}
+
+
 def test_faults_that_change_into_each_other_are_noticed_all_the_same() -> None:
     stage = Stage(10.0)
     list(stage.show(FINE, 1.0))

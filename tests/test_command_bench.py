@@ -45,7 +45,7 @@ def test_search_figures_say_whether_the_answer_was_right(monkeypatch):
     figures = measure(500, 64, 3, SystemClock())
     assert (figures["search_500_identical"], figures["search_500_probes"]) == (40, 40)
     assert figures["search_500_ratio_to_read"] == pytest.approx(
-        figures["search_500_ms"] / figures["search_500_read_ms"], rel=0.01)
+        figures["search_500_ms"] / figures["search_500_read_ms"], rel=0.05)  # a read takes 3 µs, told to 0.1
     gallery, matrix = random_gallery(300, 64)
     other, _ = random_gallery(299, 64)
     probes = random_probes(matrix, 10)

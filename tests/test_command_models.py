@@ -38,6 +38,22 @@ def test_build_says_what_was_there_and_is_silent_when_asked(
     assert capsys.readouterr().out == ""
 
 
+def test_build_and_use_commission_the_kernel_of_the_search_once(
+        own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doorctl("build", "--quiet-if-built") == 0
+    chosen = own_cache / "kernels" / "choice-192.json"
+    assert {"simsimd", "numpy"} & set(json.loads(chosen.read_text())["measured"])
+    if shutil.which("cc"):
+        assert "compiled" in json.loads(chosen.read_text())["measured"]
+        monkeypatch.setattr(models, "commission", lambda *ignored: pytest.fail("commissioned again"))
+    assert doorctl("build") == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("DOOR_CACHE", str(own_cache))
+    chosen.unlink()
+    assert doorctl("use", "mobilefacenet") == 0
+    assert chosen.exists()
+
+
 def test_build_makes_a_damaged_pack_anew(own_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own_cache / "packs" / "mobilefacenet" / "face_landmark.tflite").unlink()
     assert doorctl("build", "--quiet-if-built") == 0

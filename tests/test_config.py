@@ -52,6 +52,13 @@ def test_a_mistake_gets_one_line_that_names_the_key(table: dict[str, object], wo
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("source", [["rtsp://door:secret@cam/"], {"address": "rtsp://door:secret@cam/"}])
+def test_a_value_of_the_wrong_kind_is_told_without_the_password_in_it(source: object) -> None:
+    with pytest.raises(ConfigError, match="camera.source must be .*, not a (list|table)") as caught:
+        parse_config({"door": {"lock": "strike"}, "camera": {"source": source}}, "terminal.toml")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file; copy systemd/terminal.toml"):
         read_config(tmp_path / "none.toml")

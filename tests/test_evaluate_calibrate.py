@@ -40,6 +40,13 @@ def test_a_point_errs_no_more_often_than_it_says():
     assert [point.score for point in found.points] == sorted(point.score for point in found.points)
 
 
+def test_no_rate_has_two_points_where_the_least_is_a_round_one():
+    found = calibrate(some_people(8, 6), "site", "made up", "command")
+    assert found.impostor_comparisons == 1008
+    assert least_fmr(1008) == 1e-2
+    assert len({point.fmr for point in found.points}) == len(found.points)
+
+
 def test_points_hold_for_other_people_of_the_same_kind():
     found = calibrate(some_people(), "site", "made up", "command")
     others = count(some_people(400, seed=8))

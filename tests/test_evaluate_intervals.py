@@ -69,10 +69,23 @@ def test_a_draw_without_two_people_does_not_void_the_others(people):
     assert None not in found.fixed[0]
 
 
-def test_one_person_alone_has_no_interval():
+def test_one_person_alone_has_an_interval_of_what_needs_no_other():
     vectors = people_of_vectors(1, 10)
-    found = verification_intervals(comparisons(vectors, count(vectors)), [1e-1], [0.5])
-    assert (found.eer, found.tmr, found.of_made, found.fixed) == (None, (None,), (None,), ((None, None),))
+    found = verification_intervals(comparisons(vectors, count(vectors)), [1e-1], [-1.0])
+    assert (found.eer, found.tmr, found.of_made) == (None, (None,), (None,))
+    (fmr_95, tmr_95), = found.fixed
+    assert fmr_95 is None
+    assert tmr_95 == pytest.approx(wilson(1, 1))
+
+
+def test_people_with_one_picture_each_have_an_interval_of_false_matches():
+    vectors = people_of_vectors(60, 1)
+    made = comparisons(vectors, count(vectors))
+    found = verification_intervals(made, [1e-2], [0.4])
+    assert (found.eer, found.tmr) == (None, (None,))
+    (fmr_95, tmr_95), = found.fixed
+    assert 0 < fmr_95[0] < np.mean(made.impostor >= 0.4) < fmr_95[1]
+    assert tmr_95 is None
 
 
 def test_rates_at_a_threshold_have_the_intervals_of_their_definition():

@@ -10,7 +10,7 @@ from gallery_samples import gallery_of_rows, quantised, unit_rows
 from device.clock import SystemClock
 from device.face import compiled, kernel_choice, kernels, match
 from device.face.compiled import CompiledKernel, library_path
-from device.face.kernel_choice import FOLDER, commission, recall
+from device.face.kernel_choice import FOLDER, commission, is_commissioned, recall
 
 CLOCK = SystemClock()
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler here")
@@ -52,6 +52,21 @@ def test_a_choice_that_does_not_fit_is_measured_anew(cache, tmp_path, harm):
     assert choice.name in choice.measured
     assert json.loads(kept(tmp_path).read_text())["kernel"] == choice.name
     assert recall(tmp_path, 192, CLOCK).measured == ()
+
+
+@needs_compiler
+def test_a_machine_is_commissioned_once_the_compiled_kernel_was_measured_on_it(cache, tmp_path):
+    assert is_commissioned(cache, 192)
+    assert not is_commissioned(cache, 128)
+    recall(tmp_path, 192, CLOCK)  # as doord does at a start that nobody prepared: without a compiler
+    assert not is_commissioned(tmp_path, 192)
+
+
+def test_without_a_compiler_whatever_was_measured_is_all_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_choice, "compiler_here", lambda: None)
+    assert not is_commissioned(tmp_path, 192)
+    recall(tmp_path, 192, CLOCK)
+    assert is_commissioned(tmp_path, 192)
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing_but_the_measurement(tmp_path):

@@ -57,7 +57,7 @@ def open_file(path: Path, config: CameraConfig, clock: Clock, paced: bool = True
            the opening by the clip's times
     """
     rest = Rest()
-    pictures = _stills(path, config.fps, rest) if path.is_dir() else _clip(path, rest)
+    pictures = _stills(path, config.fps, rest) if path.is_dir() else _clip(path, config.fps, rest)
     return Playback(path.name, pictures, Fit(path.name, config.rotate), clock, paced, rest)
 
 
@@ -124,7 +124,7 @@ class Playback:
         return self._clock.mono()
 
 
-def _clip(path: Path, rest: Rest) -> Iterator[Picture]:
+def _clip(path: Path, fps: float, rest: Rest) -> Iterator[Picture]:
     import cv2
 
     _check_clip(path)
@@ -133,11 +133,15 @@ def _clip(path: Path, rest: Rest) -> Iterator[Picture]:
         if not capture.isOpened():
             raise CameraLost(f"{path.name}: not a video that can be read (damaged, or of an unknown kind)")
         check_size(path.name, capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        gap = 1 / min(max(capture.get(cv2.CAP_PROP_FPS), _FPS[0]), _FPS[1])
+        stated = capture.get(cv2.CAP_PROP_FPS)
+        pace = _Pace(1 / stated, 0.0) if _FPS[0] <= stated <= _FPS[1] else _Pace(1 / fps, 1 / _FPS[1])
+        if pace.least_gap:
+            log.warning("%s: states %g frames/s, which is not believed; shown at camera.fps, %g", path.name, stated,
+                        fps)
         promised = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        count, position = 0, -gap
+        count, position = 0, -pace.gap
         while capture.grab():
-            position = _following(position, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, gap)
+            position = _following(position, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, pace)
             size, place = coded.next(), count
             count += 1
             if rest.leaves_out(position):
@@ -151,10 +155,19 @@ def _clip(path: Path, rest: Rest) -> Iterator[Picture]:
     raise _ending(path.name, count, promised)
 
 
-def _following(position: float, said: float, gap: float) -> float:
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """gap = seconds between two pictures where the clip's times say nothing, as those do that lie no more than
+    least_gap apart."""
+
+    gap: float
+    least_gap: float
+
+
+def _following(position: float, said: float, pace: _Pace) -> float:
     """The second of the next picture: what the clip says, as far as that can be believed, else one gap later."""
-    if not position < said < position + _LONGEST_GAP_S:
-        return position + gap
+    if not position + pace.least_gap < said < position + _LONGEST_GAP_S:
+        return position + pace.gap
     return max(said, position + 1 / _FPS[1])
 
 
@@ -199,7 +212,7 @@ def _ending(name: str, count: int, promised: float) -> CameraLost:
 
 def _check_clip(path: Path) -> None:
     if not path.is_file():
-        raise CameraLost(f"{path.name}: not an ordinary file")
+        raise CameraLost(f"{path.name}: {'not an ordinary file' if path.exists() else 'no such file'}")
     try:
         with path.open("rb") as file:
             head = file.read(10)

@@ -28,6 +28,9 @@ BACK_OFF_S = (1.0, 2.0, 4.0, 5.0)
 REFUSED_S = 300.0
 """After bad credentials: network cameras lock an account after 5 to 7 wrong tries; one attempt of ours makes two."""
 RATE_S = 2.0
+SLOW_S, SLOW_SHARE = 10.0, 0.6
+"""A live camera that gives less than that share of the frames asked for, after so long, is told of once: it lies
+about its rate, or lengthens its exposure in the dark."""
 _STEADY_FRAMES = 30  # a camera that dies sooner is not asked again at once
 
 
@@ -69,10 +72,12 @@ class CameraKeeper:
     opener  makes the camera, afresh each time (another port, another address after the restart of a switch)
     frames  gets each frame; `seq` goes on over reconnections, and all frames have the size of the first
     name    what to call a camera that has not been opened yet
+    asked_fps  frames per second that a live camera should give; 0 = whatever it likes
     """
 
     def __init__(self, opener: Callable[[], Camera], frames: Latest[Frame], tell: Callable[[CameraEvent], None],
-                 clock: Clock, back_off_s: tuple[float, ...] = BACK_OFF_S, name: str = "camera") -> None:
+                 clock: Clock, back_off_s: tuple[float, ...] = BACK_OFF_S, name: str = "camera",
+                 asked_fps: float = 0.0) -> None:
         self.description = name
         self.state = CameraState.OPENING
         self.detail = ""
@@ -88,22 +93,23 @@ class CameraKeeper:
         self._fit = Fit("camera")
         self._seq = 0
         self._is_resting = False
+        self._asked_fps = asked_fps
 
     def __call__(self, worker: Worker) -> None:
         tries = 0
         while not worker.stopping.is_set():
             before = self._seq
-            try:
-                self._serve(worker)
-            except TerminalError as error:
-                tries = 0 if self._seq - before >= _STEADY_FRAMES else tries
-                self._lose(error)
-                if isinstance(error, ClipEnded):
-                    self.has_ended = True
-                    return
-                self._wait(worker, REFUSED_S if isinstance(error, CameraRefused) else self._pause(tries))
-                tries += 1
-                self.reopened += 1
+            lost = self._served(worker)
+            if lost is None:
+                return
+            tries = 0 if self._seq - before >= _STEADY_FRAMES else tries
+            self._lose(lost)
+            if isinstance(lost, ClipEnded):
+                self.has_ended = True
+                return
+            self._wait(worker, REFUSED_S if isinstance(lost, CameraRefused) else self._pause(tries))
+            tries += 1
+            self.reopened += 1
 
     @property
     def fps(self) -> float:
@@ -114,6 +120,17 @@ class CameraKeeper:
         """Whether nobody is there and nothing moves; any thread may say so, the camera follows at its next frame."""
         self._is_resting = is_resting
 
+    def _served(self, worker: Worker) -> TerminalError | None:
+        """Serve until the camera is lost, and why it was; None where the worker shall stop."""
+        try:
+            self._serve(worker)
+        except TerminalError as error:
+            return error
+        except Exception:  # a driver's own, of whatever kind: the camera is tried again, the door goes on
+            log.exception("%s broke down", self.description)
+            return CameraLost(f"{self.description}: its driver broke down; the log says why")
+        return None
+
     def _serve(self, worker: Worker) -> None:
         """Open the camera and pass on its frames until it is lost or the worker shall stop."""
         worker.beat()
@@ -123,7 +140,8 @@ class CameraKeeper:
         let_rest: Callable[[bool], None] = getattr(camera, "rest", lambda is_resting: None)
         is_resting = False
         try:
-            until, has_begun = self._clock.mono() + PATIENCE_S, False
+            begin = self._clock.mono()
+            until, has_begun = begin + PATIENCE_S, False
             while not worker.stopping.is_set():
                 worker.beat()
                 if is_resting is not self._is_resting:
@@ -131,6 +149,8 @@ class CameraKeeper:
                     let_rest(is_resting)
                 if self._pass_on(camera, until, has_begun):
                     until, has_begun = self._clock.mono() + SILENCE_S, True
+                    if until - SILENCE_S - begin >= SLOW_S:
+                        self._tell_slow()
         finally:
             camera.close()
 
@@ -152,6 +172,13 @@ class CameraKeeper:
         self.rate.add(frame.seq, now)
         self._note(self._watch.see(frame, now), self.description)
         return True
+
+    def _tell_slow(self) -> None:
+        """One line, once, where a live camera gives far fewer frames than it was asked for."""
+        if self._watch.has_noise and 0.0 < self.fps < SLOW_SHARE * self._asked_fps:
+            log.warning("%s: gives %.1f frames/s instead of the %g of camera.fps", self.description, self.fps,
+                        self._asked_fps)
+            self._asked_fps = 0.0
 
     def _lose(self, error: TerminalError) -> None:
         self.rate.clear()

@@ -44,8 +44,11 @@ class RtspCapture:
             # Asked only now: a session that is described and dropped makes some servers refuse the next one.
             check_stream(address, _ANSWER_S)
             raise CameraLost(f"{self._name}: the stream cannot be decoded or sends nothing; set the camera to H.264")
-        check_size(self._name, self._capture.get(cv2.CAP_PROP_FRAME_WIDTH),
-                   self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if not width:
+            self._capture.release()
+            raise CameraLost(f"{self._name}: no picture arrives whole; packets are lost, check the network")
+        check_size(self._name, width, height)
 
     def grab(self) -> float:
         if not self._capture.grab():

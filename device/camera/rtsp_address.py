@@ -28,8 +28,10 @@ class RtspAddress:
 
     @property
     def shown(self) -> str:
-        """For logs and people: neither name nor password, nor the query, in which some cameras take them."""
-        return f"rtsp://{self._place}{self.path.partition('?')[0]}"
+        """For logs and people: neither name nor password, nor the query and the parts of the path that set something
+        (`/user=admin_password=..._channel=1`), in which some cameras take them."""
+        parts = self.path.partition("?")[0].split("/")
+        return f"rtsp://{self._place}{'/'.join('...' if '=' in part else part for part in parts)}"
 
     @property
     def request(self) -> str:
@@ -61,6 +63,9 @@ def parse_address(text: str) -> RtspAddress:
         host, port = parts.hostname or "", parts.port or 554
     except ValueError:
         raise ConfigError(f"camera.source: the rtsp address has no valid host and port; {_WANTED}") from None
+    if "@" in text and "@" not in parts.netloc:
+        # A slash in the password ends the host: what follows would be taken for the path, and shown.
+        raise ConfigError(f"camera.source: the rtsp address has an @ behind its host; {_WANTED}")
     if parts.scheme.lower() != "rtsp" or not _HOST.match(host):
         raise ConfigError(f"camera.source: the rtsp address has no valid host; {_WANTED}")
     name, password = unquote(parts.username or ""), unquote(parts.password or "")

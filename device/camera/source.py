@@ -15,6 +15,7 @@ _NUMBERED = re.compile(r"(usb|jetson|picamera):([0-9]{1,2})\Z")
 _DEVICE = re.compile(r"/dev/video([0-9]{1,2})\Z")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _NOWHERE = RtspAddress("")
+_SHOWN = 200  # letters of a name that is not there
 
 
 class Kind(Enum):
@@ -74,13 +75,21 @@ def parse_source(text: str) -> Source:
         return Source(Kind.USB, number=int(match[1]))
     if text.lower().startswith("rtsp://"):
         return Source(Kind.RTSP, address=parse_address(text))
-    scheme = _SCHEME.match(text)
-    if not text or "\0" in text or (scheme and not Path(text).exists()):
-        # Never quoted whole: what follows an unknown scheme may hold a password.
+    scheme, path = _SCHEME.match(text), _existing(text)
+    if path is not None:
+        return Source(Kind.FILE, path=path)
+    if not text.isprintable() or not text or scheme or "@" in text:
+        # Never quoted whole: what follows an unknown scheme, or stands before an @, may hold a password.
         shown = f" {scheme[1]}:" if scheme else ""
         raise ConfigError(f"camera.source{shown} is not known; write auto, rehearsal, picamera, usb:0, jetson:0, "
                           "rtsp://ADDRESS, a video file or a folder of stills")
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise ConfigError(f"camera.source: {path}: no such file or folder")
-    return Source(Kind.FILE, path=path)
+    raise ConfigError(f"camera.source: {text[:_SHOWN]}: no such file or folder")
+
+
+def _existing(text: str) -> Path | None:
+    """The file or folder of that name, if there is one and it can be looked for."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a zero byte, the home of nobody
+        return None

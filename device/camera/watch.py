@@ -30,6 +30,9 @@ LOOK_EVERY_S = 0.18
 _THUMB = (48, 27)
 _STEP = 8  # every eighth pixel of every eighth row is compared with the picture before
 _LIVING_SHARE = 0.0005  # of those; the noise of a real sensor changes several per cent even in a still, dark room
+_PARTS, _NOISY_SHARE = 4, 0.05  # noise changes that share in each of 4 × 4 parts of the picture; movement in some
+_NOISY_LOOKS = 15
+"""So many looks in a row (3 s) must show noise in every part before a clip's pictures are taken for a sensor's."""
 _BLACK = 8  # mean grey level; photos dimmed to 12 % lie above 9
 _BLACK_PEAK = 32  # a lamp in the dark (99th percentile) shows that the lens is open
 _WHITE, _WHITE_SHARE = 250, 0.6  # a window behind the visitor blows out less than half of a picture
@@ -53,7 +56,8 @@ class CameraState(Enum):
 class CameraWatch:
     """Follows one camera over its whole life, reconnections included.
 
-    has_noise  False for clips and renderings, of which two pictures may be equal: then nothing counts as frozen.
+    has_noise  False for clips and renderings, of which two pictures may be equal: then nothing counts as frozen
+               until its pictures have shown a sensor's noise.
                A network camera that suppresses noise until pictures repeat for 2 s is reported frozen in an empty,
                still scene; it takes that back as soon as somebody moves.
     """
@@ -66,6 +70,7 @@ class CameraWatch:
         self._kind = CameraState.OPENING
         self._kind_since = mono
         self._bad_since: float | None = None
+        self._noisy_looks = 0
         self._before: Pixels | None = None
         self._thumb_before: Thumb | None = None
 
@@ -88,6 +93,7 @@ class CameraWatch:
         self.state = self._kind = CameraState.LOST
         self._kind_since = mono
         self._bad_since = self._before = self._thumb_before = None
+        self._noisy_looks = 0
         return self.state
 
     def _judge(self, pixels: Pixels) -> CameraState:
@@ -100,14 +106,18 @@ class CameraWatch:
             return CameraState.BRIGHT
         if _detail(thumb, before) < _DETAIL:
             return CameraState.COVERED
-        return CameraState.FROZEN if is_alike and self.has_noise else CameraState.FINE
+        is_live = self.has_noise or self._noisy_looks >= _NOISY_LOOKS
+        return CameraState.FROZEN if is_alike and is_live else CameraState.FINE
 
     def _is_alike(self, pixels: Pixels) -> bool:
         grid = np.ascontiguousarray(pixels[::_STEP, ::_STEP, 1])
         before, self._before = self._before, grid
         if before is None or before.shape != grid.shape:
             return False
-        return bool(np.count_nonzero(before != grid) <= _LIVING_SHARE * grid.size)
+        changed = before != grid
+        if self._noisy_looks < _NOISY_LOOKS:
+            self._noisy_looks = self._noisy_looks + 1 if _is_everywhere(changed) else 0
+        return bool(np.count_nonzero(changed) <= _LIVING_SHARE * grid.size)
 
     def _weigh(self, kind: CameraState, mono: float) -> None:
         if kind is not self._kind:
@@ -123,6 +133,15 @@ class CameraWatch:
         since = self._bad_since if was_fine else self._kind_since
         if mono - since >= NOTICE_S:
             self.state = kind
+
+
+def _is_everywhere(changed: npt.NDArray[np.bool_]) -> bool:
+    """Whether pixels changed in every part of the picture, as they do under noise."""
+    height, width = (side // _PARTS for side in changed.shape)
+    if not height or not width:
+        return False
+    parts = changed[: height * _PARTS, : width * _PARTS].reshape(_PARTS, height, _PARTS, width)
+    return bool(parts.mean(axis=(1, 3)).min() >= _NOISY_SHARE)
 
 
 def _thumb(pixels: Pixels) -> Thumb:

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from device.clock import SystemClock
 from device.commands.console import say, say_json
 from device.errors import ModelMismatch
 from device.face.card import Card, read_card
-from device.packs import addition, build, fetch, library, liveness, weights
+from device.face.kernel_choice import commission, is_commissioned
+from device.packs import addition, build, cache, fetch, library, liveness, weights
 from device.packs.recipes import RECIPES
 
 
@@ -36,6 +38,7 @@ def run_build(arguments: argparse.Namespace) -> int:
     if not had_networks:
         _obtain_weights()
     card, note = (build.build(arguments.pack), "") if arguments.pack else library.build_usable()
+    _commission(card)
     if arguments.json:
         say_json({**_document(card), "was_built": was_built, "has_liveness": liveness.has_networks(card),
                   "note": note})
@@ -47,6 +50,13 @@ def run_build(arguments: argparse.Namespace) -> int:
         done = "now has passive liveness networks" if has_gained else "was there" if was_built else "built"
         say(f"{card.model_id} {done}: {card.folder}")
     return 0
+
+
+def _commission(card: Card) -> None:
+    """Have the search's kernel compiled and chosen for templates of that size, where that was not done here yet."""
+    folder, dimensions = cache.cache_folder(), card.recogniser.dimensions
+    if not is_commissioned(folder, dimensions):
+        commission(folder, dimensions, SystemClock())
 
 
 def _is_whole(name: str) -> bool:
@@ -110,6 +120,7 @@ def run_add(arguments: argparse.Namespace) -> int:
 def run_use(arguments: argparse.Namespace) -> int:
     """Chooses the pack that the terminal uses from its next start on."""
     card = library.use(arguments.name)
+    _commission(card)
     if arguments.json:
         say_json(_document(card))
         return 0

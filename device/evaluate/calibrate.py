@@ -47,7 +47,7 @@ def calibrate(vectors: Vectors, name: str, data: str, command: str, least: float
     acquired = of_acquired(vectors)
     scores = allpairs.count(acquired)
     total = scores.impostor_total
-    wanted = [fmr for fmr in (*FMRS, least_fmr(total)) if is_stated(fmr, total) and fmr >= least]
+    wanted = [fmr for fmr in {*FMRS, least_fmr(total)} if is_stated(fmr, total) and fmr >= least]
     if not wanted or not scores.genuine_total:
         raise UsageError(f"{scores.genuine_total} genuine and {total} impostor comparisons are too few: show at "
                          "least 15 people with two pictures each")

@@ -96,21 +96,26 @@ def verification_intervals(comparisons: Comparisons, fmrs: Sequence[float | None
                            thresholds: Sequence[float] = ()) -> VerificationIntervals:
     """Intervals for the FMRs given (a None among them, a rate that is not stated, gives None) and at thresholds.
 
-    A round that drew no two people, so that it has no impostor comparison, says nothing and is left out.
+    A round that drew none of the comparisons that a rate is of says nothing of that rate and is left out.
     """
     rounds = _Rounds(comparisons)
-    drawn = [found for found in (rounds.draw(weights, fmrs, thresholds) for weights in _draws(comparisons.people))
-             if found is not None]
-    if len(drawn) < LEAST_ROUNDS:
-        nothing = (None,) * len(fmrs)
-        return VerificationIntervals(None, nothing, nothing, ((None, None),) * len(thresholds))
-    people = len(np.unique(comparisons.genuine_person))
-    eer, *spans = (_percentiles(np.array(column), people) if None not in column else None
-                   for column in zip(*drawn, strict=True))
+    eer, *columns = zip(*(rounds.draw(weights, fmrs, thresholds) for weights in _draws(comparisons.people)),
+                        strict=True)
+    genuine = len(np.unique(comparisons.genuine_person))
+    impostor = min(comparisons.people, round(comparisons.impostors(np.ones(comparisons.people))))
     wanted, each = len(fmrs), len(thresholds)
-    tmr, of_made, fixed = spans[:wanted], spans[wanted:2 * wanted], spans[2 * wanted:]
-    return VerificationIntervals(eer, tuple(tmr), tuple(of_made),
-                                 tuple(zip(fixed[:each], fixed[each:], strict=True)))
+    tmr, of_made = columns[:wanted], columns[wanted:2 * wanted]
+    fmr_at, tmr_at = columns[2 * wanted:2 * wanted + each], columns[2 * wanted + each:]
+    return VerificationIntervals(
+        _span(eer, genuine), tuple(_span(column, genuine) for column in tmr),
+        tuple(_span(column, genuine) for column in of_made),
+        tuple((_span(fmr, impostor), _span(rate, genuine)) for fmr, rate in zip(fmr_at, tmr_at, strict=True)))
+
+
+def _span(column: Sequence[float | None], people: int) -> Interval | None:
+    """The interval of a rate over the rounds: nan where a round says nothing, None where it cannot be told."""
+    rates = [rate for rate in column if rate is not None and not math.isnan(rate)]
+    return None if None in column or len(rates) < LEAST_ROUNDS else _percentiles(np.array(rates), people)
 
 
 def upper_thresholds(comparisons: Comparisons, fmrs: Sequence[float]) -> list[float | None]:
@@ -137,21 +142,21 @@ class _Rounds:
         # How many genuine scores are strictly above each impostor score: a threshold just above that score.
         self._genuine_above = np.searchsorted(-descending, -self._score, side="left")
 
-    def draw(self, weights: Doubles, fmrs: Sequence[float | None],
-             thresholds: Sequence[float]) -> list[float | None] | None:
+    def draw(self, weights: Doubles, fmrs: Sequence[float | None], thresholds: Sequence[float]) -> list[float | None]:
         """[EER, TMR at each FMR, the same of those made, FMR at each threshold, TMR at each threshold] with every
-        person counted `weights` times; None where one kind of comparison is missing."""
+        person counted `weights` times; nan where no comparison was drawn that a rate is of."""
         genuine = np.concatenate(([0.0], np.cumsum(weights[self._genuine_person])))
         impostor = np.concatenate(([0.0], np.cumsum(weights[self._a] * weights[self._b])))
         total = self._impostors(weights)
-        if not total or not genuine[-1]:
-            return None
-        made = float(genuine[self._made] / genuine[-1])
-        tmr = [None if fmr is None else self._tmr(genuine, impostor[1:], total, fmr) for fmr in fmrs]
-        return [self._eer(genuine, impostor[1:], total), *tmr,
+        has_both = bool(total and genuine[-1])
+        made = float(genuine[self._made] / genuine[-1]) if genuine[-1] else 0.0
+        tmr = [None if fmr is None else self._tmr(genuine, impostor[1:], total, fmr) if has_both else math.nan
+               for fmr in fmrs]
+        return [self._eer(genuine, impostor[1:], total) if has_both else math.nan, *tmr,
                 *(None if rate is None or not made else rate / made for rate in tmr),
-                *(self._fmr(impostor, total, threshold) for threshold in thresholds),
-                *(float(genuine[_reached(self._genuine, threshold)] / genuine[-1]) for threshold in thresholds)]
+                *(self._fmr(impostor, total, threshold) if total else math.nan for threshold in thresholds),
+                *(float(genuine[_reached(self._genuine, threshold)] / genuine[-1]) if genuine[-1] else math.nan
+                  for threshold in thresholds)]
 
     def thresholds(self, weights: Doubles, fmrs: Sequence[float]) -> list[float | None]:
         """The score just above which each FMR is kept, with every person counted `weights` times."""

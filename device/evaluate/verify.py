@@ -22,7 +22,6 @@ from device.evaluate.intervals import (
     Comparisons,
     Interval,
     Numbers,
-    VerificationIntervals,
     share_interval,
     verification_intervals,
 )
@@ -146,11 +145,8 @@ def _verification(scores: Tally, comparisons: Comparisons, pictures: int, made: 
                   at: Sequence[float]) -> Verification:
     thresholds = {name: threshold_at(scores, fmr) for name, fmr in FMRS.items()}
     rate, impostors = eer(scores), scores.impostor_total
-    nothing = (None,) * len(FMRS)
-    intervals = VerificationIntervals(None, nothing, nothing, ((None, None),) * len(at))
-    if rate is not None:
-        wanted = [fmr if is_stated(fmr, impostors) else None for fmr in FMRS.values()]
-        intervals = verification_intervals(comparisons, wanted, at)
+    wanted = [fmr if is_stated(fmr, impostors) else None for fmr in FMRS.values()]
+    intervals = verification_intervals(comparisons, wanted, at)
     tmr = {name: None if score is None else tmr_at(scores, score) for name, score in thresholds.items()}
     return Verification(
         scores, pictures, comparisons.people, made, None, None, stated(rate, impostors), intervals.eer,

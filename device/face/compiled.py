@@ -118,8 +118,13 @@ def processor() -> str:
 
 def build(folder: Path, dimensions: int) -> bool:
     """Make the library anew; whether that succeeded. False where there is no compiler or nothing can be written."""
-    compiler = next((found for found in map(shutil.which, _COMPILERS) if found), None)
+    compiler = compiler_here()
     return compiler is not None and any(_compile(compiler, flags, folder, dimensions) for flags in _FLAGS)
+
+
+def compiler_here() -> str | None:
+    """The machine's own C compiler; None where it has none."""
+    return next((found for found in map(shutil.which, _COMPILERS) if found), None)
 
 
 def _compile(compiler: str, flags: tuple[str, ...], folder: Path, dimensions: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from device.clock import Clock
-from device.face.compiled import CompiledKernel, build, library_path, processor
+from device.face.compiled import CompiledKernel, build, compiler_here, library_path, processor
 from device.face.kernels import Kernel, fastest, installed, is_exact, settle
 
 FOLDER = "kernels"
@@ -32,10 +32,18 @@ class KernelChoice:
 def commission(cache: Path, dimensions: int, clock: Clock) -> KernelChoice:
     """Have a kernel compiled where there is a compiler, measure all of them and keep the choice. About half a second.
 
-    For whoever sets the terminal up; doord itself calls no compiler.
+    Called by `doorctl models build` and `use`, and by the benchmark; doord itself calls no compiler.
     """
     build(cache / FOLDER, dimensions)
     return _measured(cache / FOLDER, dimensions, clock)
+
+
+def is_commissioned(cache: Path, dimensions: int) -> bool:
+    """Whether the kept choice is of this machine, and of all the kernels that it could have."""
+    folder = cache / FOLDER
+    kept = _read(_place(folder, dimensions))
+    is_compiled = CompiledKernel.name in str(kept.get("measured")) and library_path(folder, dimensions).exists()
+    return kept.get("machine") == _machine() and (is_compiled or compiler_here() is None)
 
 
 def recall(cache: Path, dimensions: int, clock: Clock) -> KernelChoice:

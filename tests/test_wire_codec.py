@@ -145,7 +145,8 @@ def test_nothing_but_where_it_belongs_can_be_read_of_any_message():
         assert seen["type"] != "sealed" or set(seen) == {"type", "sealed"}
     passed = b"".join(sent)
     for canary in (b"release", b"lockdown", b"mobilefacenet", b"by hand", b"camera_lost", b"another boot", b"b" * 32,
-                   b"face template", b"part of a wheel", b"1.2.0", content.H, content.GROUP.key_bytes(), content.GROUP.key_id.encode()):
+                   b"face template", b"part of a wheel", b"1.2.0", content.H, content.GROUP.key_bytes(),
+                   content.GROUP.key_id.encode()):
         assert canary not in passed, canary
 
 

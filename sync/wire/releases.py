@@ -1,8 +1,8 @@
 """What is said of releases: an offer to a terminal, the chunks of its bundle, and what the terminal says of it.
 
 The terminal asks for chunks, a few at a time, so the broker never holds more than those. Each is covered by a hash in
-the offer, and the whole by one more; whether the bundle may be installed is for the terminal's updater to verify, which
-trusts neither the hub nor door-syncd (`device.update.verification`).
+the offer, and the whole by one more; whether the bundle may be installed is for the terminal's updater to verify,
+which trusts neither the hub nor door-syncd (`device.update.verification`).
 """
 
 from __future__ import annotations

@@ -419,6 +419,17 @@ def test_nothing_of_a_release_can_be_read_on_the_way(fleet: Fleet) -> None:
         assert canary not in passed, canary
 
 
+def test_a_terminal_that_was_revoked_holds_nobody_up(fleet: Fleet) -> None:
+    one, two, _ = three(fleet)
+    fleet.cut(one)
+    rollout = fleet.start(fleet.bundle(), "t1", "t2", stages="1,2", soak=MINUTE)
+    fleet.pass_by(5 * MINUTE)
+    fleet.claims.revoke("t1")
+    fleet.until(lambda: two.machine.runs == "1.2.0", 300)
+    assert one.machine.runs == "1.0.0"
+    assert fleet.get(rollout).stage == 1
+
+
 def test_a_terminal_that_is_removed_leaves_its_roll_out(fleet: Fleet) -> None:
     _, two, _ = three(fleet)
     rollout = fleet.start(fleet.bundle(), "t1", "t2", "t3", stages="1,2,3", soak=MINUTE)

@@ -183,9 +183,10 @@ class Rollouts:
         return found
 
     def _said(self, tx: Tx, names: Sequence[str]) -> dict[str, Said]:
+        """Of those that are ours: who was revoked since holds nobody up."""
         wanted = set(names)
         rows = tx.all(sa.select(terminals.c.terminal_id, terminals.c.health, terminals.c.reported,
-                                terminals.c.is_online)) if names else []
+                                terminals.c.is_online).where(terminals.c.revoked.is_(None))) if names else []
         return {row.terminal_id: Said.of(json.loads(row.health), None if row.reported is None
                                          else moment(row.reported), bool(row.is_online))
                 for row in rows if row.terminal_id in wanted}

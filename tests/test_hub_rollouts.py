@@ -289,6 +289,17 @@ def test_a_downgrade_is_refused_by_the_hub_and_by_the_terminal(fleet: Fleet) -> 
     assert door.machine.runs == "1.5.0"
 
 
+def test_a_hub_that_was_taken_over_cannot_have_a_terminal_run_what_nobody_released(fleet: Fleet) -> None:
+    door = fleet.add_door("t1", release="1.0.0")
+    fleet.meet()
+    (fleet.folder / "theirs.json").write_bytes(root("theirs"))
+    fleet.hub.bundles.trust(fleet.folder / "theirs.json")
+    rollout = fleet.start(fleet.bundle(roots=[root("theirs")], keys=signers("theirs")), "t1")
+    fleet.until(fleet.is_phase(rollout, Phase.STOPPED))
+    assert "not signed by those whom this terminal trusts" in fleet.get(rollout).members[0].why
+    assert door.machine.runs == "1.0.0"
+
+
 def test_of_a_group_those_are_passed_over_for_whom_it_is_nothing(fleet: Fleet) -> None:
     fleet.add_door("newer", release="1.5.0")
     fleet.add_door("none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,15 @@ def test_a_full_disk_takes_no_bundle(fleethub, trusted, hub, tmp_path: Path, mon
     code, _, err = fleethub("add", tiny_bundle(tmp_path, "1.2.0"))
     assert code == 1 and "no room for a bundle" in err
     assert {path.name for path in hub.where.updates.iterdir()} == {"root.json"}
+
+
+def test_what_a_killed_adding_left_goes_with_the_next_one_after_a_day(trusted, hub, tmp_path: Path) -> None:
+    for name, age_s in (("adding-old", 90_000), ("adding-now", 60)):
+        (hub.where.updates / name).mkdir()
+        at = hub.clock.now().timestamp() - age_s
+        os.utime(hub.where.updates / name, (at, at))
+    hub.bundles.add(tiny_bundle(tmp_path, "1.2.0"))
+    assert {path.name for path in hub.where.updates.glob("adding-*")} == {"adding-now"}
 
 
 def test_roll_outs_over_the_api_by_who_may(hub, tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ def test_a_member_is_what_its_terminal_says(report: Said, state: State, why: str
     assert (found.well_since == NOW) is (state is State.UPDATED and not why)
 
 
+def test_what_a_terminal_says_moves_nothing_in_a_shell() -> None:
+    assert judged(member(), said("failed", why="\x1b[2Jall\nis well"), WANTED, NOW).why == "?[2Jall?is well"
+
+
 def test_what_is_said_of_another_roll_out_counts_for_nothing() -> None:
     report = said("failed")
     other = dataclasses.replace(report, update={**report.update, "rollout_id": "r0"})

@@ -97,6 +97,7 @@ class Bundles:
                            "with, `fleethub rollout trust 1.root.json`")
         scratch = self._folder / f"adding-{secrets.token_hex(8)}"
         with self._writing():
+            self._sweep()
             (scratch / "copy").mkdir(mode=0o700, parents=True)
             try:
                 copy = scratch / "copy" / source.name
@@ -168,6 +169,12 @@ class Bundles:
             raise StoreError(f"{self._folder}: {error.strerror}") from None
         with guarded(self._folder):
             yield
+
+    def _sweep(self) -> None:
+        """Remove what an adding that was killed has left; one that is a day old is nobody's any more."""
+        for left in self._folder.glob("adding-*"):
+            if left.stat().st_mtime < self._clock.now().timestamp() - 86_400:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _verified(self, path: Path, scratch: Path) -> Manifest:
         try:

@@ -114,7 +114,9 @@ def judged(member: Member, said: Said, wanted: Wanted, now: datetime) -> Member:
 
 def _said_so(member: Member, said: Said, wanted: Wanted, now: datetime) -> Member:
     update = said.update if said.update.get("rollout_id") == wanted.rollout_id else {}
-    why, word = str(update.get("why", "")), update.get("state", "")
+    # It is shown in a shell: what a terminal says must not be able to move the cursor there.
+    why = "".join(letter if letter.isprintable() else "?" for letter in str(update.get("why", "")))
+    word = update.get("state", "")
     if word == "failed":
         return replace(member, state=State.FAILED, well_since=None, why=why or "it does not say why")
     if word == "applied":

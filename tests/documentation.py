@@ -114,6 +114,8 @@ FAULTS = {
     "a broker that withholds pages": "test_sync_world.py::test_a_broker_that_withholds_pages",
     "a message that makes a handler fail": "test_agent_sync.py::test_a_message_that_makes_the_agent_fail",
     "a group's key replaced while a terminal is away": "test_sync_world.py::test_a_group_key_that_was_replaced",
+    "a release on its way: kills, cuts, a broker that forgets": "test_hub_rollouts.py::test_killed_cut_and_forgotten",
+    "chunks of a release doubled, reordered, flipped, lost": "test_hub_rollouts.py::test_chunks_doubled_reordered",
     "10,000 people removed at once": "test_sync_world.py::test_ten_thousand_people_gone_at_once",
     "a command twice, late, after a restart, to another boot": "test_sync_world.py::test_a_command_twice_late",
     "all of these in random order": "faults/test_sync_orders.py::TestOrders",

@@ -17,10 +17,12 @@ from agent_hub import Wire
 from broker import request
 from store_samples import KEY, MODEL
 from sync_samples import SITE, enrol
+from update_samples import Bench
 
 from device.clock import ClockQuality, HandClock
 from device.door.reasons import entry
 from device.door.types import Command
+from device.errors import TerminalError
 from device.link import Link
 from device.orders_desk import OrdersDesk, Trust, keys_followed
 from device.store.cache import CacheReader
@@ -32,6 +34,7 @@ from device.store.records import NewEntry
 from device.store.trust import Opener
 from device.store.trust_chain import TrustChain
 from sync.agent.agent import Agent, Keys
+from sync.agent.intake import Intake
 from sync.agent.link import Down
 from sync.hub.ca import Authority
 from sync.hub.claims import Claims, Contact
@@ -67,8 +70,9 @@ class HubLink:
 class Door:
     """One terminal: door-syncd, its files, its journal; keys as a claim gave them."""
 
-    def __init__(self, world: World, terminal_id: str, folder: Path) -> None:
+    def __init__(self, world: World, terminal_id: str, folder: Path, release: str = "") -> None:
         self.world, self.terminal_id, self.clock = world, terminal_id, HandClock(world.clock.now())
+        self.machine = Machine(folder / "machine", release, self.clock) if release else None
         self.signer, self.opener = Signer.new(), Opener.new()
         self.where = places({"DOOR_STATE": str(folder)})
         make_folders(self.where)
@@ -92,8 +96,9 @@ class Door:
         self.journal = JournalKeeper(lambda: Journal.open(self.where.journal_db, self.clock, self.boot), self.clock)
         self.net = Wire()
         self.runs += 1
+        intake = self.machine and Intake(self.machine.layout, self.clock, self.terminal_id, spare_bytes=0)
         self.agent = Agent(self.link, self.where, self.writer, Keys(self.signer, self.opener), self.boot, self.clock,
-                           self.net, f"run-{self.runs}")
+                           self.net, f"run-{self.runs}", intake)
         self.agent.ticks = (0.0, 0.0)
         self._loaded = -1
         past = self.journal.journal.last(5000)
@@ -186,9 +191,42 @@ class Door:
     def step(self) -> None:
         for _ in range(200):
             self.agent.step()
+            if self.agent.intake is not None:
+                self.agent.intake.step()
             if self.net.inbox.empty():
                 break
         self.follow()
+        if self.machine is not None and self.machine.work():
+            self.restart()
+
+
+class Machine(Bench):
+    """The releases on a door's card and their updater, which takes up what lies in the spool; the gate's verdict
+    comes at once."""
+
+    def __init__(self, folder: Path, release: str, clock: HandClock) -> None:
+        super().__init__(folder)
+        self.clock = clock
+        if release != "1.0.0":
+            self.put_release(release)
+            self.layout.current.unlink()
+            self.layout.current.symlink_to(f"releases/{release}")
+        self.start()
+
+    def work(self) -> bool:
+        """What door-update.path does; whether the services were started anew."""
+        if not self.layout.incoming.exists():
+            return False
+        try:
+            self.updater().update(self.layout.incoming, is_incoming=True)
+        except TerminalError:
+            self.layout.incoming.unlink()
+            return False
+        # The door's time goes on with the world's, not with the gate's minutes.
+        clock, self.clock = self.clock, HandClock(self.clock.now(), self.clock.mono())
+        self.updater().judge()
+        self.clock = clock
+        return True
 
 
 class World:
@@ -258,9 +296,10 @@ class World:
 
     # --- the doors ---------------------------------------------------------------------------------------
 
-    def add_door(self, terminal_id: str, groups: tuple[str, ...] = ("staff",)) -> Door:
+    def add_door(self, terminal_id: str, groups: tuple[str, ...] = ("staff",), release: str = "") -> Door:
+        """release: the one that is installed; empty for a door that cannot be updated."""
         self.hub.fleet.add(terminal_id, SITE, groups)
-        door = self.doors[terminal_id] = Door(self, terminal_id, self.folder / terminal_id)
+        door = self.doors[terminal_id] = Door(self, terminal_id, self.folder / terminal_id, release)
         return door
 
     def enrol(self, count: int = 1, first: int = 1, groups: tuple[str, ...] = ("staff",)) -> set[str]:
@@ -324,7 +363,7 @@ class World:
             self.side.distributor.changed(moved)
         self.side.courier.tick()
         self.side.look_after_fleet()
-        while self.side.catchup.step():
+        while self.side.catchup.step() or self.side.deliveries.step():
             pass
         for door in self.doors.values():
             was_up = door.agent.is_up

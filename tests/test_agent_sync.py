@@ -16,7 +16,9 @@ from device.clock import HandClock
 from device.store.cache import CacheReader
 from device.store.records import AccessRule
 from sync.agent.agent import POISONED_S
+from sync.wire import topics
 from sync.wire.digest import DigestTree
+from sync.wire.releases import Offer
 from sync.wire.seal import GroupSeal
 from sync.wire.sign import Signer
 
@@ -464,3 +466,16 @@ def _play(bench, step, number, ever, removed):
         bench.bring(hub.head())
         bench.talk(4)
     return bench
+
+
+def test_a_terminal_without_an_intake_passes_offers_over_and_one_for_another_terminal_is_refused(synced):
+    offer = Offer(terminal_id=TERMINAL, rollout_id="r1", number=1, release="1.2.0", size=5000)
+    synced.bring(synced.hub.sign(offer, topics.UPDATE))
+    assert synced.agent.counts["offers passed over"] == 1
+    before = synced.agent.counts["refused"]
+    synced.bring(synced.hub.sign(Offer(terminal_id="other", rollout_id="r1", number=2), topics.UPDATE),
+                 synced.hub.sign(offer, topics.COMMAND), synced.hub.sign(offer, topics.UPDATE, signer=Signer.new()))
+    assert synced.agent.counts["refused"] == before + 3
+    synced.agent._report()
+    synced.talk()
+    assert "release" not in synced.hub.reports[-1].health.versions

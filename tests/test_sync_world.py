@@ -9,9 +9,11 @@ import pytest
 from store_samples import MODEL
 from sync_samples import put_people
 from sync_world import World
+from update_samples import OURS, root, tiny_bundle
 
 from device.store.trust import open_envelope
 from sync.hub.ledger import Drop
+from sync.hub.rollout import Asked
 from sync.wire import topics
 
 KINDS = ("person", "template")
@@ -263,6 +265,18 @@ def test_ten_thousand_people_gone_at_once_leave_with_one_page_and_one_receipt(wo
     assert sum(topic.endswith("/receipts") for topic, _ in world.seen) == 1
 
 
+def _roll_out(world):
+    """A release comes to a third door."""
+    door = world.add_door("t3", release="1.0.0")
+    (world.folder / "root.json").write_bytes(root(OURS))
+    world.hub.bundles.trust(world.folder / "root.json")
+    bundle = world.hub.bundles.add(tiny_bundle(world.folder, "1.2.0"))
+    world.hub.rollouts.start(bundle, Asked(terminals=("t3",)), "cli")
+    for _ in range(60):
+        world.round()
+    assert door.machine.runs == "1.2.0"
+
+
 def test_nothing_that_passes_the_broker_can_be_read_there(world, pair):
     """But for site, stream, epoch, sequence numbers and terminal ids; whatever can pass does so here."""
     one, _ = pair
@@ -271,6 +285,7 @@ def test_nothing_that_passes_the_broker_can_be_read_there(world, pair):
     world.hub.orders.command("t2", "report")
     world.hub.people.remove(ids(3))
     one.happens(3)
+    _roll_out(world)
     world.settle()
     world.hub.keys.own.rotate()
     world.hub.ledger.new_epoch()

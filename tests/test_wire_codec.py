@@ -116,11 +116,18 @@ def test_the_kept_sample_of_a_signed_renewal_is_what_it_was():
     assert sign_renewal(renewal, "site", content.TERMINAL) == data
 
 
+def test_the_kept_sample_of_a_report_during_an_update_is_what_it_was():
+    report, name = content.TO_THE_HUB[topics.REPORT][0], topics.REPORT.of("site", "t1")
+    report = msgspec.structs.replace(report, health=msgspec.structs.replace(content.HEALTH, update=content.UPDATING))
+    data = kept("Report.updating", lambda: encode_to(content.TO_HUB.public, report, name, content.TERMINAL))
+    assert decode(data, name, Verifier([content.TERMINAL.public]), content.TO_HUB) == report
+
+
 def test_every_kind_of_message_has_a_sample_and_every_sample_a_kind():
     kinds = {type(message) for _, message, _, _ in SEALED} | {m.Page, Head}
     assert kinds == set(m.AnyMessage.__args__)  # type: ignore[attr-defined]
     names = {f"{kind.__name__}.msgpack" for kind in kinds} | {f"{name_of(one)}.json" for one in content.OVER_HTTP}
-    names |= {"HubKeys.msgpack", "HubKeys.handed", "Renewal.msgpack"}
+    names |= {"HubKeys.msgpack", "HubKeys.handed", "Renewal.msgpack", "Report.updating"}
     assert {path.name for path in SAMPLES.iterdir()} == names
 
 
@@ -138,7 +145,8 @@ def test_nothing_but_where_it_belongs_can_be_read_of_any_message():
         assert seen["type"] != "sealed" or set(seen) == {"type", "sealed"}
     passed = b"".join(sent)
     for canary in (b"release", b"lockdown", b"mobilefacenet", b"by hand", b"camera_lost", b"another boot", b"b" * 32,
-                   b"face template", content.H, content.GROUP.key_bytes(), content.GROUP.key_id.encode()):
+                   b"face template", b"part of a wheel", b"1.2.0", content.H, content.GROUP.key_bytes(),
+                   content.GROUP.key_id.encode()):
         assert canary not in passed, canary
 
 

@@ -79,13 +79,14 @@ def root(name: str) -> bytes:
 # --- a tiny release ------------------------------------------------------------------------------------------
 
 
-def tiny_wheel(folder: Path, release: str, verdict: str | int = 0) -> Path:
-    """A wheel like the project's, with programs of two lines; `verdict` is what its self-check ends with."""
+def tiny_wheel(folder: Path, release: str, verdict: str | int = 0, padding: int = 0) -> Path:
+    """A wheel like the project's, with programs of two lines; `verdict` is what its self-check ends with, `padding`
+    by how many bytes it is larger than need be."""
     info = f"open_door-{release}.dist-info"
     points = "".join(f"{name} = tiny:main\n" for name in PROGRAMS)
     files = {
         "tiny.py": _PROGRAM.format(version=release), "device/__init__.py": "", "device/update/__init__.py": "",
-        "device/update/selfcheck.py": _SELFCHECK.format(verdict=verdict),
+        "device/update/selfcheck.py": _SELFCHECK.format(verdict=verdict), **_padding(padding),
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: open-door\nVersion: {release}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: by-hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{points}"}
@@ -95,6 +96,12 @@ def tiny_wheel(folder: Path, release: str, verdict: str | int = 0) -> Path:
         for name, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
             archive.writestr(zipfile.ZipInfo(name), text)
     return path
+
+
+def _padding(size: int) -> dict[str, str]:
+    """Text of which no two chunks are equal."""
+    text = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(size // 64 + 1))
+    return {"tiny_padding.txt": text[:size]} if size else {}
 
 
 def _digest(text: str) -> str:
@@ -108,10 +115,10 @@ def manifest_of(release: str, made: datetime = MADE, **changes: Any) -> Manifest
 
 def tiny_bundle(folder: Path, release: str, made: datetime = MADE, *, days: int = 180, verdict: str | int = 0,
                 keys: Sequence[KeyFile] | None = None, roots: Sequence[bytes] | None = None, name: str = "",
-                **changes: Any) -> Path:
+                padding: int = 0, **changes: Any) -> Path:
     """A signed bundle of a tiny release; `changes` are the manifest's."""
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = tiny_wheel(Path(scratch), release, verdict)
+        wheel = tiny_wheel(Path(scratch), release, verdict, padding)
         manifest = manifest_of(release, made, **{"installed_bytes": installed_bytes([wheel]), **changes})
         path = folder / (name or manifest.bundle_name)
         assemble(path, manifest, pin_of(wheel).line().encode() + b"\n", [wheel], lambda targets: sign_bundle(

@@ -14,6 +14,7 @@ from sync.wire import messages as m
 from sync.wire import topics
 from sync.wire.claim import Claim, Claimed, Problem, Refusal, Renewal, Renewed
 from sync.wire.codec import encode_body
+from sync.wire.releases import Chunk, ChunkRequest, Offer, Update
 from sync.wire.seal import GroupSeal
 from sync.wire.sign import Signer
 from sync.wire.templates import to_columns
@@ -43,6 +44,7 @@ DETAIL = m.PageDetail(digest=H, form="repair", part=1, parts=3, models=("mobilef
 HEAD_BODY = HeadBody(digest=H, issued_ms=1_800_000_000_000, number=1_800_000_000_001, boot_id="b" * 32, session="s1")
 HEALTH = m.HealthBody(versions={"open-door": "1", "config": "3"}, clock_quality="synced", clock_offset_s=0.01,
                       degraded=("camera_lost",), counts={"dropped": 1})
+UPDATING = Update(rollout_id="r1", release="1.2.0", state="downloading", done=3, total=21, why="")
 
 TO_THE_TERMINAL: dict[topics.Topic, tuple[m.ToTerminal, ...]] = {
     topics.DESIRED: (Desired(terminal_id="t1", version=4, mode="lockdown", mode_until_ms=1_800_000_000_000,
@@ -53,6 +55,10 @@ TO_THE_TERMINAL: dict[topics.Topic, tuple[m.ToTerminal, ...]] = {
     topics.PAGES: (
         m.RangeHashes(terminal_id="t1", stream="group/staff", epoch="e1", seq=9, ranges=((3, (H,) * 64),)),
         m.GroupKey(terminal_id="t1", group="staff", key_id=GROUP.key_id, number=6, key=GROUP.key_bytes())),
+    topics.UPDATE: (
+        Offer(terminal_id="t1", rollout_id="r1", number=7, release="1.2.0",
+              name="open-door-1.2.0-aarch64-py3.11.bundle", size=5000, sha256=H, chunk_bytes=4096, chunks=H * 2),
+        Chunk(terminal_id="t1", sha256=H, index=1, data=b"part of a wheel")),
 }
 TO_THE_HUB: dict[topics.Topic, tuple[m.ToHub, ...]] = {
     topics.REPORT: (
@@ -71,6 +77,7 @@ TO_THE_HUB: dict[topics.Topic, tuple[m.ToHub, ...]] = {
                                 dropped=(("person", "p1", 8),)),),
     topics.ANSWER: (m.Answer(terminal_id="t1", command_id="c1", issued_ms=5, outcome="refused",
                              reason="another boot"),),
+    topics.MISSING: (ChunkRequest(terminal_id="t1", sha256=H, indexes=(0, 7, 20)),),
 }
 ANNOUNCED = HubKeys(number=1, signing=(HUB.public, NEXT.public), sealing=TO_HUB.public)
 OVER_HTTP: tuple[msgspec.Struct, ...] = (

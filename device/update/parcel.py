@@ -14,6 +14,7 @@ Standard library only.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -83,7 +84,7 @@ def _check(plan: Plan) -> None:
 
 
 class Parcel:
-    """One bundle on its way, in door-syncd's main thread."""
+    """One bundle on its way; one thread of door-syncd has it (`sync.agent.intake`)."""
 
     def __init__(self, spool: Path, plan: Plan) -> None:
         self._spool, self.plan = spool, plan
@@ -121,6 +122,14 @@ class Parcel:
         """The chunks to be asked for, in order."""
         return sorted(self._missing)
 
+    @property
+    def missing_count(self) -> int:
+        return len(self._missing)
+
+    def first_missing(self, most: int) -> list[int]:
+        """So many of the chunks to be asked for at most, the lowest first."""
+        return heapq.nsmallest(most, self._missing)
+
     def put(self, index: int, data: bytes) -> bool:
         """Take a chunk; false where it is no chunk of this plan, has another hash, or is there already."""
         if index not in self._missing or not self._is_right(index, data):
@@ -130,6 +139,11 @@ class Parcel:
             file.write(data)
         self._missing.discard(index)
         return True
+
+    def settle(self) -> None:
+        """What has come so far is on the card, so that `finish` has little left to wait for."""
+        with guarded(self._part), self._part.open("rb") as file:
+            os.fsync(file.fileno())
 
     def finish(self) -> Path:
         """Hand the whole bundle over to the updater. BundleRefused where it is not what the plan says: the parcel is

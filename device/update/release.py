@@ -43,6 +43,11 @@ class Machine:
     def here(cls) -> Machine:
         return cls(platform.machine(), f"{sys.version_info.major}.{sys.version_info.minor}")
 
+    @property
+    def words(self) -> str:
+        """As in "aarch64 py3.11"."""
+        return f"{self.arch} py{self.python}"
+
 
 def read_release(folder: Path) -> Release | None:
     """What the folder holds; None where it is no release, or not a whole one."""

@@ -33,10 +33,12 @@ from sync.agent.commands import Commands
 from sync.agent.downstream import Downstream, Verdict
 from sync.agent.heads import Heads
 from sync.agent.health import Health
+from sync.agent.intake import Intake
 from sync.agent.journal_watch import JournalWatch
 from sync.agent.keyring import Keyring
 from sync.agent.link import Backoff, Carrier, Down, Event, Message, Up
 from sync.agent.moments import milliseconds
+from sync.agent.progress import Progress
 from sync.agent.receipting import Receipting
 from sync.agent.repair import Repair
 from sync.agent.report import Held, Reporter
@@ -48,6 +50,7 @@ from sync.wire.announce import handed
 from sync.wire.codec import decode, encode_to
 from sync.wire.digest import EMPTY
 from sync.wire.messages import Acked, AnyMessage, GroupKey, Online, Page, RangeHashes, RepairRequest, ToHub
+from sync.wire.releases import Chunk, Offer
 from sync.wire.sign import Signer
 
 log = logging.getLogger(__name__)
@@ -72,10 +75,14 @@ class Keys:
 
 
 class Agent:
-    """One terminal's link. `step` in a loop; `close` in any case."""
+    """One terminal's link. `step` in a loop; `close` in any case.
+
+    intake  takes offered releases, on a thread of its own; None where no release is installed that could be updated
+    """
 
     def __init__(self, config: LinkConfig, where: Places, writer: CacheWriter, keys: Keys, boot_id: str, clock: Clock,
-                 link: Carrier, session: str) -> None:
+                 link: Carrier, session: str, intake: Intake | None = None) -> None:
+        self.intake, self.progress = intake, Progress(intake, clock)
         self.counts: Counter[str] = Counter()
         self.is_up = False
         self.ticks = (TICK_S, SLOW_TICK_S)  # how long to wait for something to come, hurried and not
@@ -94,7 +101,7 @@ class Agent:
         self.keyring = Keyring(keys.opener, self.handover)
         self.downstream = Downstream(config.site, writer, self.records, staging, self.streams, self.keyring,
                                      self.receipts)
-        self.health = Health(where, writer, clock)
+        self.health = Health(where, writer, clock, intake)
         self.served = Served(writer, self.handover, clock, self.health.is_clock_trusted)
         self.heads = Heads(self.streams, self.expected, clock, config.stale_after_s)
         self.repair = Repair(terminal_id, self.streams, clock)
@@ -231,6 +238,8 @@ class Agent:
                 self.commands.desired(told, data)
             case Order() if topic is topics.COMMAND and told.terminal_id == self._config.terminal_id:
                 self.counts["commands passed over"] += not self.commands.ordered(told, data)
+            case Offer() | Chunk() if topic is topics.UPDATE and told.terminal_id == self._config.terminal_id:
+                self.counts["offers passed over"] += not self.progress.take(told)
             case _:
                 raise MessageRefused(f"a {type(told).__name__} does not belong on {topic.leaf}")
 
@@ -328,6 +337,10 @@ class Agent:
             self._report()
         if is_idle or self.upstream.waiting:
             self.upstream.pump(lambda page: self._publish(page, topics.JOURNAL))
+        if self.progress.is_news():
+            self.reporter.want()
+        if is_idle and (request := self.progress.request()) is not None:
+            self._publish(request, topics.MISSING)
 
     def _each_second(self) -> None:
         self._guarded("acknowledgements", self.upstream.store_acked)
@@ -395,6 +408,7 @@ class Agent:
         self.upstream.again()
         self.receipting.again()
         self.reporter.want()
+        self.progress.hurry()
         self._publish(Online(terminal_id=self._config.terminal_id, is_online=True, session=self._session),
                       topics.ONLINE)
 
@@ -409,7 +423,7 @@ class Agent:
 
     def _subscribe(self) -> None:
         site, terminal_id = self._config.site, self._config.terminal_id
-        own = (topics.PAGES, topics.DESIRED, topics.COMMAND, topics.ACKED, topics.KEYS)
+        own = (topics.PAGES, topics.DESIRED, topics.COMMAND, topics.ACKED, topics.KEYS, topics.UPDATE)
         wanted = [topic.of(site, terminal_id) for topic in own]
         served = self.served.groups()
         for group in self.keyring.groups():

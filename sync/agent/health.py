@@ -10,6 +10,7 @@ from device.clock import Clock, ClockQuality, is_ntp_synced
 from device.status import STALE_S, read_status, status_path
 from device.store.cache_writer import CacheWriter
 from device.store.places import Places
+from sync.agent.intake import Intake
 from sync.wire.messages import HealthBody
 
 TRUSTED = (ClockQuality.SYNCED.value, ClockQuality.HOLDOVER.value)
@@ -18,8 +19,8 @@ TRUSTED = (ClockQuality.SYNCED.value, ClockQuality.HOLDOVER.value)
 class Health:
     """Owned by the agent's main thread."""
 
-    def __init__(self, where: Places, writer: CacheWriter, clock: Clock) -> None:
-        self._where, self._writer, self._clock = where, writer, clock
+    def __init__(self, where: Places, writer: CacheWriter, clock: Clock, intake: Intake | None = None) -> None:
+        self._where, self._writer, self._clock, self._intake = where, writer, clock, intake
 
     def model_ids(self) -> tuple[str, ...]:
         """The model that doord compares with, then those that the gallery holds templates of."""
@@ -38,9 +39,19 @@ class Health:
                    if isinstance(status.get(name), int)}
         if not status:
             theirs.append("doord_silent")
-        return HealthBody(versions={"open-door": _version(), "config": str(config)},
+        intake = self._intake
+        return HealthBody(versions={"open-door": _version(), "config": str(config), **self._release()},
                           clock_quality=str(status.get("clock", ""))[:200], clock_offset_s=offset_s,
-                          degraded=(*theirs[:50], *faults), counts={**counts, **numbers})
+                          degraded=(*theirs[:50], *faults),
+                          counts={**counts, **(intake.counts if intake else {}), **numbers},
+                          update=intake.update if intake else None)
+
+    def _release(self) -> dict[str, str]:
+        """The release that runs, and what one must be for; nothing where none is installed."""
+        intake = self._intake
+        if intake is None or intake.release is None:
+            return {}
+        return {"release": str(intake.release.version), "machine": intake.machine.words}
 
     def is_clock_trusted(self) -> bool:
         """As doord judges it; by NTP alone while doord says nothing."""

@@ -24,9 +24,11 @@ from device.store.places import link_path, make_folders, places
 from device.store.seal import load_key
 from device.store.trust import Opener
 from device.threads import Worker
+from device.update.layout import layout
 from sync.agent import status
 from sync.agent.agent import Agent, Keys
 from sync.agent.health import Health
+from sync.agent.intake import Intake
 from sync.agent.link import Address, Link
 from sync.agent.link_config import HubRefused, claim, renew
 from sync.wire import topics
@@ -84,9 +86,14 @@ def _run(options: argparse.Namespace) -> int:
     with _Opened(config, clock) as opened:
         notify("READY=1", "STATUS=ready")
         renewing = Worker("renewal", lambda worker: _keep_renewed(worker, config, clock, opened.agent), clock)
-        renewing.start()
+        workers = [renewing]
+        if opened.agent.intake is not None:
+            workers.append(Worker("intake", opened.agent.intake.work, clock))
+        for worker in workers:
+            worker.start()
         opened.agent.run(lambda: opened.is_over(stopping))
-        renewing.stop(0.0)
+        for worker in workers:
+            worker.stop(0.0)
     return 0
 
 
@@ -124,7 +131,8 @@ class _Opened:
         link = Link(Address(config.broker_host, config.broker_port, config.terminal_id, config.ca, config.certificate,
                             config.key), (will_topic, will), Health(where, self._writer, clock).is_clock_trusted)
         try:
-            self.agent = Agent(config, where, self._writer, keys, boot_id(), clock, link, session)
+            self.agent = Agent(config, where, self._writer, keys, boot_id(), clock, link, session,
+                               _intake(config, clock))
         except BaseException:
             self._writer.close()
             raise
@@ -152,6 +160,13 @@ class _Opened:
         return status.SyncStatus(os.getpid(), now, self._config.terminal_id, agent.is_up,
                                  round(agent.heads.silent_s(), 1), streams, agent.upstream.waiting, agent.faults(),
                                  dict(agent.counts), round(memory_mb(), 1))
+
+
+def _intake(config: LinkConfig, clock: Clock) -> Intake | None:
+    """None where nothing is installed that could be updated: a checkout, a first try. DOOR_ROOT names another root
+    than the machine's."""
+    where = layout(Path(os.environ.get("DOOR_ROOT", "/")))
+    return Intake(where, clock, config.terminal_id) if os.access(where.spool, os.W_OK) else None
 
 
 def _keep_renewed(worker: Worker, config: LinkConfig, clock: Clock, agent: Agent) -> None:

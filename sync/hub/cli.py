@@ -16,8 +16,8 @@ from pathlib import Path
 from device.errors import TerminalError
 
 # In the order of the help text.
-NOUNS = ("setup", "run", "group", "person", "imports", "credential", "passes", "terminal", "policy", "area",
-         "status", "token", "broker", "tryout")
+NOUNS = ("setup", "run", "group", "person", "imports", "credential", "passes", "terminal", "rollout", "policy",
+         "area", "status", "token", "broker", "tryout")
 
 
 def build_parser() -> argparse.ArgumentParser:

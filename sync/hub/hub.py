@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.errors import StoreError
 from device.face.card import Card
+from sync.hub.bundles import Bundles
 from sync.hub.clock_check import ClockCheck
 from sync.hub.configuration import Configurations
 from sync.hub.consent import Consents
@@ -32,6 +33,7 @@ from sync.hub.places import Places, make_folders
 from sync.hub.policies import Policies
 from sync.hub.positions import Positions
 from sync.hub.replay import replay
+from sync.hub.rollouts import Rollouts
 from sync.hub.schema import meta
 from sync.hub.storage import Storage, insert_or_update
 from sync.hub.tokens import Tokens
@@ -67,6 +69,8 @@ class Hub:
     tokens: Tokens
     clock_check: ClockCheck
     liveness: VideoLiveness
+    bundles: Bundles
+    rollouts: Rollouts
 
     @classmethod
     def open(cls, where: Places, clock: Clock, environment: Mapping[str, str] | None = None,
@@ -104,14 +108,15 @@ class Hub:
         people = People(storage, vault, ledger, groups, consents, clock)
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
-        positions = Positions(storage, ledger, clock)
+        positions, bundles = Positions(storage, ledger, clock), Bundles(storage, where.updates, clock)
         passes = Passes(storage, vault, ledger, keys, clock, people.finish_removals)
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people,
                    Credentials(storage, vault, people), passes, enroller, fleet, Identities(storage, clock), orders,
                    Configurations(storage, ledger, fleet, orders),
                    Policies(storage, vault, ledger, fleet, clock),
                    Events(storage, clock, [positions.follow]), positions, Tokens(storage, clock),
-                   ClockCheck(storage, clock), VideoLiveness(where.run, clock))
+                   ClockCheck(storage, clock), VideoLiveness(where.run, clock), bundles,
+                   Rollouts(storage, bundles, clock))
 
     def tidy(self, is_clock_right: bool = False) -> None:
         """What is to be done now and then: faces without consent go, drops are no longer listed that all have

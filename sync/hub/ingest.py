@@ -18,6 +18,7 @@ from device.errors import JournalBroken, SealBroken, StoreError
 from device.store.trust import MessageRefused, Verifier
 from sync.hub.carrier import Link
 from sync.hub.courier import Courier
+from sync.hub.deliveries import Deliveries
 from sync.hub.distributor import Distributor
 from sync.hub.events import Events
 from sync.hub.fleet import Fleet
@@ -28,6 +29,7 @@ from sync.hub.times import milliseconds
 from sync.wire import topics
 from sync.wire.codec import decode, encode_to
 from sync.wire.messages import Acked, Answer, AnyMessage, JournalPage, Online, Receipt, RepairRequest, Report
+from sync.wire.releases import ChunkRequest
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ SET_ASIDE = 100
 _EXPECTED: dict[topics.Topic, tuple[type[AnyMessage], ...]] = {
     topics.REPORT: (Report, RepairRequest), topics.ONLINE: (Online,), topics.JOURNAL: (JournalPage,),
     topics.RECEIPTS: (Receipt,), topics.ANSWER: (Answer,),
+    topics.MISSING: (ChunkRequest,),
 }
 
 
@@ -50,6 +53,7 @@ class Desk:
     orders: Orders
     courier: Courier
     distributor: Distributor
+    deliveries: Deliveries
 
 
 class Ingest:
@@ -100,6 +104,8 @@ class Ingest:
                 self._receipt(message)
             case Answer():
                 self._answer(message)
+            case ChunkRequest():
+                self._desk.deliveries.asked(terminal, message)
             case Online():
                 self._desk.fleet.seen(terminal.terminal_id, message.is_online)
                 self._desk.distributor.seen(terminal, message)
@@ -109,6 +115,7 @@ class Ingest:
         self._desk.fleet.reported(report, msgspec.structs.replace(report.health, versions=versions))
         self._desk.distributor.reported(terminal, report)
         self._desk.courier.reported(terminal, report)
+        self._desk.deliveries.reported(terminal, report)
         if self._desk.events.tip(terminal.terminal_id, report.journal_id)[0] != report.acked_seq:
             self._acknowledge(terminal, report.journal_id)
 

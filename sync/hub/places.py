@@ -37,6 +37,11 @@ class Places:
     master: Path
     run: Path
 
+    @property
+    def updates(self) -> Path:
+        """Bundles for roll-outs, and the root of trust that they are verified by."""
+        return self.root / "updates"
+
 
 def places(environment: Mapping[str, str] | None = None, root: Path | None = None) -> Places:
     """The paths below `root`, else below FLEETHUB_STATE, else below /var/lib/fleethub; nothing is made or read."""

@@ -30,6 +30,7 @@ def replay(hub: Hub, tx: Tx) -> None:
     missed = tx.missed_endings()
     if hub.ledger.was_set_back:
         hub.identities.set_back(tx)
+        hub.rollouts.hold(tx)
     if missed or hub.ledger.was_set_back:
         hub.people.forget(name for ending in missed if ending[0] == "keys" for name in ending[1:])
         _end_again(hub, tx, missed)

@@ -223,6 +223,42 @@ desired = Table(
     Column("until", BigInteger), Column("config_version", BigInteger, nullable=False, default=0),
     Column("sent", BigInteger, nullable=False, default=0), Column("epoch", ID, nullable=False, default=""))
 
+# --- releases ----------------------------------------------------------------------------------------------
+
+# Bundles that were verified; the files lie in the folder `updates`. chunks: the SHA-256 of each, one after another
+bundles = Table(
+    "bundles", metadata,
+    Column("sha256", ID, primary_key=True), Column("name", String(200), nullable=False),
+    Column("release", ID, nullable=False), Column("min_release", ID, nullable=False),
+    Column("machine", ID, nullable=False), Column("size", BigInteger, nullable=False),
+    Column("chunk_bytes", Integer, nullable=False), Column("chunks", LargeBinary, nullable=False),
+    Column("built", BigInteger, nullable=False), Column("added", BigInteger, nullable=False))
+
+# stages  JSON: how many terminals each reaches; stage: the one that it is in, from 0
+rollouts = Table(
+    "rollouts", metadata,
+    Column("rollout_id", ID, primary_key=True), Column("sha256", ID, ForeignKey("bundles.sha256"), nullable=False),
+    Column("state", ID, nullable=False), Column("stage", Integer, nullable=False),
+    Column("stages", Text, nullable=False), Column("soak_s", BigInteger, nullable=False),
+    Column("max_failures", Integer, nullable=False), Column("created", BigInteger, nullable=False),
+    Column("why", Text, nullable=False, default=""))
+
+# place   from 0, in the order in which they get it; faults: JSON
+rollout_members = Table(
+    "rollout_members", metadata,
+    Column("rollout_id", ID, ForeignKey("rollouts.rollout_id", ondelete="CASCADE"), primary_key=True),
+    _terminal(primary_key=True), Column("place", Integer, nullable=False), Column("state", ID, nullable=False),
+    Column("since", BigInteger, nullable=False), Column("well_since", BigInteger),
+    Column("faults", Text, nullable=False, default="[]"), Column("why", Text, nullable=False, default=""))
+
+# Who did what to a roll-out, and what it did by itself; by: a token's id, "cli" or "hub"
+rollout_steps = Table(
+    "rollout_steps", metadata,
+    Column("rollout_id", ID, ForeignKey("rollouts.rollout_id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True), Column("at", BigInteger, nullable=False),
+    Column("by", ID, nullable=False), Column("what", ID, nullable=False),
+    Column("why", Text, nullable=False, default=""))
+
 # --- events ------------------------------------------------------------------------------------------------
 
 # No foreign key: what happened at a door outlives the door's entry here.

@@ -88,6 +88,7 @@ class Service:
         self.hub.ledger.listen(self._has_moved)
         self.carrier.start()
         self.wire.catchup.start()
+        self.wire.deliveries.start()
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
@@ -103,6 +104,7 @@ class Service:
         for worker in self._workers:
             worker.stop()
         self.wire.catchup.stop()
+        self.wire.deliveries.stop()
         self.carrier.stop()
         if self.broker:
             self.broker.stop()

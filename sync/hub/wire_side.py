@@ -1,6 +1,7 @@
 """The hub's wire side without threads and without a broker: what came in, what moved, what is due.
 
-`serve` runs it over the carrier; tests run it over a link of their own. Owned by one thread, but for `catchup`.
+`serve` runs it over the carrier; tests run it over a link of their own. Owned by one thread, but for the `step` of
+`catchup` and `deliveries`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from device.clock import Clock
 from sync.hub.carrier import Link
 from sync.hub.catchup import CatchUp
 from sync.hub.courier import Courier
+from sync.hub.deliveries import Deliveries
 from sync.hub.distributor import Distributor
 from sync.hub.editions import Editions
 from sync.hub.hub import Hub
@@ -28,7 +30,9 @@ class WireSide:
         self.distributor = Distributor(hub.ledger, hub.keys, roster, identity.signer, clock, link, self.catchup,
                                        editions)
         self.courier = Courier(hub.orders, roster, identity.signer, clock, link)
-        desk = Desk(roster, hub.fleet, hub.events, hub.orders, self.courier, self.distributor)
+        self.deliveries = Deliveries(hub.rollouts, hub.bundles, roster, identity.signer, hub.keys.numbers, clock,
+                                     link)
+        desk = Desk(roster, hub.fleet, hub.events, hub.orders, self.courier, self.distributor, self.deliveries)
         self.ingest = Ingest(desk, identity, clock, link, aside)
         hub.ledger.poll()
 
@@ -40,10 +44,11 @@ class WireSide:
             self.distributor.connected()
 
     def look_after_fleet(self) -> None:
-        """About once a second: who joined or left, who lags, whether heads are due."""
+        """About once a second: who joined or left, who lags, whether heads are due, how roll-outs go."""
         self.distributor.refresh()
         self.distributor.tick()
+        self.deliveries.tick()
 
     def counts(self) -> Counter[str]:
         """What was sent, taken in, refused and set aside since the start."""
-        return self.ingest.counts + self.distributor.counts + self.catchup.counts
+        return self.ingest.counts + self.distributor.counts + self.catchup.counts + self.deliveries.counts

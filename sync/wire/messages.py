@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from device.store.orders import Body, Count, Desired, Hash, Head, Id, Message, Order, Sealed, Short
 from device.store.trust import VERSION, place
+from sync.wire.releases import Chunk, ChunkRequest, Offer, Update
 
 BRANCH = "~"
 """Between a journal's id and the name of a branch of it; see `JournalPage`."""
@@ -124,14 +125,20 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     digest: Hash
 
 
-class HealthBody(msgspec.Struct, frozen=True):
-    """How the terminal is. versions: "open-door", and "config" for that of the configuration it goes by."""
+class HealthBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the terminal is.
+
+    versions  "open-door"; "config" of the configuration it goes by; where releases are installed side by side
+              "release", the one that runs, and "machine" ("aarch64 py3.11"), what a bundle must be for
+    update    the release that it was offered last; None where it was offered none
+    """
 
     versions: dict[str, str] = {}
     clock_quality: Short = ""
     clock_offset_s: float | None = None
     degraded: tuple[Short, ...] = ()
     counts: dict[str, int] = {}
+    update: Update | None = None
 
 
 class Report(Message, frozen=True, kw_only=True, tag="report"):
@@ -232,8 +239,8 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     reason: Short = ""
 
 
-ToTerminal = Union[Desired, Order, Acked, RangeHashes, GroupKey]
-ToHub = Union[Report, Online, JournalPage, RepairRequest, Receipt, Answer]
+ToTerminal = Union[Desired, Order, Acked, RangeHashes, GroupKey, Offer, Chunk]
+ToHub = Union[Report, Online, JournalPage, RepairRequest, Receipt, Answer, ChunkRequest]
 Outer = Union[Page, Head, Sealed]
 AnyMessage = Union[Page, Head, ToTerminal, ToHub]
 

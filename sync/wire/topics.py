@@ -45,13 +45,16 @@ DESIRED = Topic("terminal", "desired", Writer.HUB, True, "desired state: modes a
 COMMAND = Topic("terminal", "command", Writer.HUB, False, "commands that expire")
 ACKED = Topic("terminal", "acked", Writer.HUB, True, "up to where the hub has stored the journal")
 KEYS = Topic("terminal", "keys", Writer.HUB, False, "announcements of the hub's keys")
+UPDATE = Topic("terminal", "update", Writer.HUB, False, "an offered release, and chunks of it that were asked for")
 REPORT = Topic("terminal", "report", Writer.TERMINAL, True, "cursors, digests, versions, health")
 ONLINE = Topic("terminal", "online", Writer.TERMINAL, True, "presence; also the last will")
 JOURNAL = Topic("terminal", "journal", Writer.TERMINAL, False, "journal entries")
 RECEIPTS = Topic("terminal", "receipts", Writer.TERMINAL, False, "signed deletion receipts")
 ANSWER = Topic("terminal", "answer", Writer.TERMINAL, False, "outcomes of commands")
+MISSING = Topic("terminal", "missing", Writer.TERMINAL, False, "chunks of an offered release that it asks for")
 
-TOPICS = (GROUP_PAGES, GROUP_HEAD, PAGES, DESIRED, COMMAND, ACKED, KEYS, REPORT, ONLINE, JOURNAL, RECEIPTS, ANSWER)
+TOPICS = (GROUP_PAGES, GROUP_HEAD, PAGES, DESIRED, COMMAND, ACKED, KEYS, UPDATE, REPORT, ONLINE, JOURNAL, RECEIPTS,
+          ANSWER, MISSING)
 
 
 def checked(name: str) -> str:

@@ -47,14 +47,18 @@ def run_status(arguments: argparse.Namespace) -> int:
         doubt = hub.clock_check.doubt()
         summary = {"persons": hub.people.count(), "events": hub.events.count(), "epoch": hub.ledger.epoch,
                    "streams": hub.ledger.streams(), "clock": doubt}
+        rollouts = hub.rollouts.all(is_active=True)
     is_well = not doubt and all(
         one.state in ("equal", "unclaimed", "revoked") and not one.open_deletions for one in found)
     if arguments.json:
-        say_json({**summary, "is_well": is_well, "terminals": [_document(one) for one in found]})
+        say_json({**summary, "is_well": is_well, "rollouts": [one.line() for one in rollouts],
+                  "terminals": [_document(one) for one in found]})
         return 0 if is_well else 1
     say(f"{summary['persons']} persons, {len(found)} terminals, {summary['events']} events")
     if doubt:
         say(f"nothing is deleted by time: {doubt}")
+    for rollout in rollouts:
+        say(rollout.line())
     for one in found:
         say(f"{one.terminal_id}  {one.state}  groups {','.join(one.groups) or '-'}  "
             f"events {one.acked or 0}/{one.journal_seq or 0}" + (f"  {one.why}" if one.why else "")

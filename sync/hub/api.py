@@ -16,7 +16,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from device.errors import StoreError, TerminalError
-from sync.hub import api_areas, api_credentials, api_events, api_fleet, api_liveness, api_people, api_policy
+from sync.hub import (
+    api_areas,
+    api_credentials,
+    api_events,
+    api_fleet,
+    api_liveness,
+    api_people,
+    api_policy,
+    api_webhooks,
+)
 from sync.hub.api_access import Bounded, needs
 from sync.hub.api_models import Problems
 from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
@@ -44,7 +53,8 @@ def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter
     app = FastAPI(title="fleethub", version="1", docs_url=None, redoc_url=None, openapi_url=None,
                   description="Persons, groups, terminals and events of a fleet of doors.")
     app.state.hub, app.state.claims = hub, claims
-    for part in (api_people, api_credentials, api_fleet, api_events, api_policy, api_areas, api_liveness):
+    for part in (api_people, api_credentials, api_fleet, api_events, api_policy, api_areas, api_liveness,
+                 api_webhooks):
         app.include_router(part.routes, prefix=PREFIX, responses=_REFUSALS)
     for routes in more:
         app.include_router(routes)

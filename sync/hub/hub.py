@@ -26,6 +26,7 @@ from sync.hub.keys import Keys
 from sync.hub.ledger import Ledger
 from sync.hub.liveness import VideoLiveness
 from sync.hub.orders import Orders
+from sync.hub.outbox import Outbox
 from sync.hub.passes import Passes
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
@@ -36,6 +37,7 @@ from sync.hub.schema import meta
 from sync.hub.storage import Storage, insert_or_update
 from sync.hub.tokens import Tokens
 from sync.hub.vault import Vault
+from sync.hub.webhooks import Webhooks
 
 FPIR = 1e-3  # of the duplicate check: what the terminals' default is, so that both say the same of a face
 KEEP_PHOTOS = "keep_photos"
@@ -67,6 +69,8 @@ class Hub:
     tokens: Tokens
     clock_check: ClockCheck
     liveness: VideoLiveness
+    outbox: Outbox
+    webhooks: Webhooks
 
     @classmethod
     def open(cls, where: Places, clock: Clock, environment: Mapping[str, str] | None = None,
@@ -105,13 +109,15 @@ class Hub:
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
         positions = Positions(storage, ledger, clock)
+        outbox = Outbox(storage)
         passes = Passes(storage, vault, ledger, keys, clock, people.finish_removals)
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people,
                    Credentials(storage, vault, people), passes, enroller, fleet, Identities(storage, clock), orders,
                    Configurations(storage, ledger, fleet, orders),
                    Policies(storage, vault, ledger, fleet, clock),
-                   Events(storage, clock, [positions.follow]), positions, Tokens(storage, clock),
-                   ClockCheck(storage, clock), VideoLiveness(where.run, clock))
+                   Events(storage, clock, [positions.follow, outbox.follow]), positions, Tokens(storage, clock),
+                   ClockCheck(storage, clock), VideoLiveness(where.run, clock), outbox,
+                   Webhooks(storage, vault, outbox, clock))
 
     def tidy(self, is_clock_right: bool = False) -> None:
         """What is to be done now and then: faces without consent go, drops are no longer listed that all have

@@ -23,6 +23,7 @@ from sync.hub.broker_files import BrokerFiles, authority_of, replace
 from sync.hub.ca import SERVER_LIFE, is_renewal_due
 from sync.hub.carrier import Address, Arrived, Carrier
 from sync.hub.claims import Claims, Contact
+from sync.hub.deliveries import Deliveries
 from sync.hub.http_server import HttpServer
 from sync.hub.hub import Hub
 from sync.hub.roster import Roster
@@ -70,6 +71,7 @@ class Service:
                                   self._clock)
         self.carrier = Carrier(self._address(), self.roster.sites(), self._clock)
         self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
+        self.deliveries = Deliveries(hub, self._clock)
         self.http: HttpServer | None = None
         self._moved: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._shut_out: frozenset[str] = frozenset()
@@ -88,6 +90,7 @@ class Service:
         self.hub.ledger.listen(self._has_moved)
         self.carrier.start()
         self.wire.catchup.start()
+        self.deliveries.start()
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
@@ -102,6 +105,7 @@ class Service:
         self.carrier.wake()
         for worker in self._workers:
             worker.stop()
+        self.deliveries.stop()
         self.wire.catchup.stop()
         self.carrier.stop()
         if self.broker:

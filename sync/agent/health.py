@@ -34,13 +34,19 @@ class Health:
         status = self._status()
         degraded = status.get("degraded")
         theirs = [str(reason)[:200] for reason in degraded] if isinstance(degraded, list) else []
+        door, mode = self.door()
         numbers = {name: int(status[name]) for name in ("templates", "people", "rejected", "journal_waiting")
                    if isinstance(status.get(name), int)}
         if not status:
             theirs.append("doord_silent")
         return HealthBody(versions={"open-door": _version(), "config": str(config)},
                           clock_quality=str(status.get("clock", ""))[:200], clock_offset_s=offset_s,
-                          degraded=(*theirs[:50], *faults), counts={**counts, **numbers})
+                          degraded=(*theirs[:50], *faults), counts={**counts, **numbers}, door=door, mode=mode)
+
+    def door(self) -> tuple[str, str]:
+        """The door's phase and mode; empty while doord says nothing."""
+        status = self._status()
+        return str(status.get("phase", ""))[:200], str(status.get("mode", ""))[:200]
 
     def is_clock_trusted(self) -> bool:
         """As doord judges it; by NTP alone while doord says nothing."""

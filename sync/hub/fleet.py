@@ -207,7 +207,8 @@ class Fleet:
                 desired_version=report.desired_version, model_ids=json.dumps(report.model_ids),
                 key_ids=json.dumps(report.key_ids), health=json.dumps(
                     {"versions": health.versions, "clock_quality": health.clock_quality,
-                     "clock_offset_s": health.clock_offset_s, "degraded": health.degraded, "counts": health.counts})))
+                     "clock_offset_s": health.clock_offset_s, "degraded": health.degraded, "counts": health.counts,
+                     "door": health.door, "mode": health.mode})))
             tx.run(sa.delete(cursors).where(cursors.c.terminal_id == report.terminal_id))
             insert_or_update(tx, cursors, [
                 {"terminal_id": report.terminal_id, "stream": one.stream, "epoch": one.epoch, "seq": one.seq,

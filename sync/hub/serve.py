@@ -24,6 +24,8 @@ from sync.hub.ca import SERVER_LIFE, is_renewal_due
 from sync.hub.carrier import Address, Arrived, Carrier
 from sync.hub.claims import Claims, Contact
 from sync.hub.deliveries import Deliveries
+from sync.hub.home_assistant import HomeAssistant
+from sync.hub.home_settings import read_settings
 from sync.hub.http_server import HttpServer
 from sync.hub.hub import Hub
 from sync.hub.roster import Roster
@@ -72,6 +74,8 @@ class Service:
         self.carrier = Carrier(self._address(), self.roster.sites(), self._clock)
         self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
         self.deliveries = Deliveries(hub, self._clock)
+        settings = read_settings(hub.where.home)
+        self.home = None if settings is None else HomeAssistant(hub, settings, self._clock)
         self.http: HttpServer | None = None
         self._moved: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._shut_out: frozenset[str] = frozenset()
@@ -91,6 +95,8 @@ class Service:
         self.carrier.start()
         self.wire.catchup.start()
         self.deliveries.start()
+        if self.home:
+            self.home.start()
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
@@ -106,6 +112,8 @@ class Service:
         for worker in self._workers:
             worker.stop()
         self.deliveries.stop()
+        if self.home:
+            self.home.stop()
         self.wire.catchup.stop()
         self.carrier.stop()
         if self.broker:

@@ -124,14 +124,19 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     digest: Hash
 
 
-class HealthBody(msgspec.Struct, frozen=True):
-    """How the terminal is. versions: "open-door", and "config" for that of the configuration it goes by."""
+class HealthBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the terminal is. versions: "open-door", and "config" for that of the configuration it goes by.
+
+    door, mode  the door's phase and mode, as doord says; empty while it says nothing
+    """
 
     versions: dict[str, str] = {}
     clock_quality: Short = ""
     clock_offset_s: float | None = None
     degraded: tuple[Short, ...] = ()
     counts: dict[str, int] = {}
+    door: Short = ""
+    mode: Short = ""
 
 
 class Report(Message, frozen=True, kw_only=True, tag="report"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from hook_receiver import Receiver, Rogue
 from hub_samples import Client, blank_state, li_wei, open_hub
 from journal_samples import JOURNAL, PERSON, Journal
-from sync_samples import enrol, wait_until
+from sync_samples import SITE, WireTerminal, enrol, wait_until
 
 from device.clock import HandClock, SystemClock
 from sync.hub import cli
@@ -28,6 +29,7 @@ from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.hub import Hub
 from sync.hub.places import places
 from sync.hub.posting import post
+from sync.hub.serve import Options, Service
 from sync.hub.tidings import signature
 from sync.hub.webhooks import MOST
 
@@ -98,6 +100,28 @@ def test_a_signature_is_the_one_of_standard_webhooks():
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     assert signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}') == (
         "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+
+
+def test_the_receiver_in_the_readme_believes_what_the_hub_signs_and_nothing_else(hub, receiver, sender):
+    text = (Path(__file__).parent.parent / "sync" / "hub" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(example, names)  # noqa: S102
+    is_genuine = names["is_genuine"]
+    secret, webhook_id = added(hub, receiver)
+    store(hub, Journal().rows("face_granted"))
+    sender.deliver(webhook_id)
+    (got,) = receiver.got
+    now = int(got.headers["webhook-timestamp"])
+    assert is_genuine(got.headers, got.body, secret, now + 299)
+    assert is_genuine({**got.headers, "webhook-signature": "v1a,x v1,y " + got.headers["webhook-signature"]},
+                      got.body, secret, now)
+    assert not is_genuine(got.headers, got.body, secret, now + 301)
+    assert not is_genuine(got.headers, got.body, secret, now - 301)
+    assert not is_genuine(got.headers, got.body + b" ", secret, now)
+    assert not is_genuine({**got.headers, "webhook-id": "evt_other"}, got.body, secret, now)
+    assert not is_genuine({**got.headers, "webhook-signature": ""}, got.body, secret, now)
+    assert not is_genuine({**got.headers, "webhook-timestamp": "soon"}, got.body, secret, now)
 
 
 def test_a_forged_body_id_or_time_has_no_signature_that_holds(hub, receiver, sender):
@@ -321,6 +345,24 @@ def test_whatever_was_stored_is_told_though_the_hub_is_killed_and_the_receiver_f
     assert len({one.id for one in receiver.got}) == stored
     hub.close()
     receiver.stop()
+
+
+def test_what_a_terminal_sends_to_a_running_hub_reaches_the_receiver(tmp_path, tmp_path_factory, receiver):
+    hub = open_hub(tmp_path / "hub", tmp_path_factory, SystemClock())
+    secret, _ = added(hub, receiver)
+    service = Service(hub, Options(with_broker=True))
+    service.start()
+    wait_until(service.is_well)
+    hub.fleet.add("door-1", SITE, ("staff",))
+    terminal = WireTerminal.claimed(service, "door-1")
+    terminal.connect()
+    terminal.send_journal(1, 60)
+    wait_until(lambda: len(receiver.got) == 60)
+    assert [one.data["seq"] for one in receiver.got] == list(range(1, 61))
+    assert all(one.is_signed(secret) for one in receiver.got)
+    terminal.close()
+    service.stop()
+    hub.close()
 
 
 def test_a_receiver_that_hangs_holds_up_no_other(hub, receiver):

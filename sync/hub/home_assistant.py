@@ -41,7 +41,7 @@ from sync.hub.times import milliseconds
 log = logging.getLogger(__name__)
 
 ORDERED_BY = "home-assistant"
-LOOK_S = 0.25
+LOOK_S = 0.5
 STALE_S = 5.0  # an order that has lain about for longer is none
 BETWEEN_S = 2.0  # one release a terminal
 COMPLAIN_S = 10.0
@@ -60,6 +60,7 @@ class HomeAssistant:
         self._newsroom = Newsroom(hub.storage)
         hub.events.listen(self._newsroom.follow)
         self._sent: dict[str, str] = {}
+        self._configs: dict[str, str] = {}
         self._released: dict[str, float] = {}
         self._complained: dict[str, float] = {}
         self._worker = Worker("home assistant", self._work, clock)
@@ -106,12 +107,16 @@ class HomeAssistant:
         wanted, known = {self.topics.status: ONLINE}, set()
         for row in self._rows():
             known.add(row.terminal_id)
-            wanted[self.topics.config(row.terminal_id)] = discovery_text(
-                self.topics, row.terminal_id, self._settings.allow_release)
+            wanted[self.topics.config(row.terminal_id)] = self._config(row.terminal_id)
             wanted[self.topics.online(row.terminal_id)] = ONLINE if self._is_online(row) else OFFLINE
             wanted[self.topics.state(row.terminal_id)] = state_text(self._state(row))
         self._newsroom.keep(known)
         return wanted
+
+    def _config(self, terminal_id: str) -> str:
+        if terminal_id not in self._configs:
+            self._configs[terminal_id] = discovery_text(self.topics, terminal_id, self._settings.allow_release)
+        return self._configs[terminal_id]
 
     def _rows(self) -> list[sa.Row[Any]]:
         with self._hub.storage.read() as tx:

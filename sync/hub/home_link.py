@@ -105,11 +105,15 @@ class HomeLink:
             self.start()
 
     def publish(self, topic: str, text: str, wait_s: float = 0.0) -> bool:
-        """Have the broker keep `text` (nothing, where it is empty); false where the link is down."""
+        """Have the broker keep `text` (nothing, where it is empty); false where the link is down.
+
+        Without `wait_s` it is sent once (QoS 0): with every new link everything is sent anew, and what paho itself
+        sent again might come after something newer.
+        """
         client = self._client
         if client is None or not self.is_up:
             return False
-        info = client.publish(topic, text.encode(), 1, True)
+        info = client.publish(topic, text.encode(), 1 if wait_s else 0, True)
         if wait_s and info.rc == mqtt.MQTT_ERR_SUCCESS:
             info.wait_for_publish(wait_s)
         return info.rc == mqtt.MQTT_ERR_SUCCESS

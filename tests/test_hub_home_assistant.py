@@ -247,7 +247,8 @@ def test_hostile_messages_release_nothing_and_are_dropped_with_a_line(hub, house
     assert ordered(hub) == []
     assert "it does not say RELEASE" in caplog.text
     assert "must not retain it" in caplog.text
-    assert "there is no terminal" in caplog.text
+    assert "there is no such terminal" in caplog.text
+    assert "nobody" not in caplog.text
     assert b"LOCK" not in caplog.text.encode()
     assert len(caplog.records) < len(HOSTILE)
     house.say(RELEASE, b"", retain=True)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -495,6 +496,26 @@ def test_a_name_is_judged_by_where_it_leads_each_time(monkeypatch):
         with pytest.raises(AddressRefused):
             to.addresses()
         assert post(to, {}, b"").problem
+
+
+def test_an_address_that_never_answers_leaves_the_next_one_its_time(monkeypatch):
+    rogue = Rogue(lambda line: line.sendall(b"HTTP/1.1 200 OK\r\n\r\n"))
+    reached = socket.create_connection
+    asked = []
+
+    def connection(place, timeout):
+        asked.append((place[0], timeout))
+        if place[0] == "127.0.0.2":
+            time.sleep(timeout)
+            raise TimeoutError
+        return reached(place, timeout)
+
+    monkeypatch.setattr("sync.hub.posting.socket.create_connection", connection)
+    monkeypatch.setattr("sync.hub.destination.Destination.addresses", lambda self: ["127.0.0.2", "127.0.0.1"])
+    assert post(destination(rogue.url, True), {}, b"{}", deadline_s=2.0).is_taken
+    assert [name for name, _ in asked] == ["127.0.0.2", "127.0.0.1"]
+    assert 0.9 < asked[0][1] <= 1.0
+    rogue.stop()
 
 
 def test_numbers_that_mean_loopback_in_disguise_reach_nothing(hub):

@@ -21,6 +21,7 @@ from device.clock import Clock
 from device.errors import StoreError, TerminalError
 from device.threads import Worker
 from sync.hub.door_news import Newsroom
+from sync.hub.errors import NotThere
 from sync.hub.fleet import SILENT_AFTER
 from sync.hub.home_entities import (
     OFFLINE,
@@ -184,6 +185,9 @@ class HomeAssistant:
             command_id = self._hub.orders.command(terminal_id, "release", ordered_by=ORDERED_BY)
         except StoreError:
             raise
+        except NotThere:  # there may be any number of such names: none is logged
+            self._complain("there is no such terminal")
+            return
         except TerminalError as error:
             self._complain(str(error))
             return

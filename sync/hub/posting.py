@@ -22,6 +22,7 @@ LONGEST_HEAD = 16_384
 LONGEST_REST = 65_536
 REST_S = 0.5  # the receiver may finish what it says, so that it does not take its end for an error
 MOST_INTERIM = 4
+MOST_ADDRESSES = 4
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _RETRY = re.compile(rb"retry-after:[ \t]*([0-9]{1,6})[ \t]*", re.IGNORECASE)
 _END = b"\r\n\r\n"
@@ -67,9 +68,10 @@ def post(to: Destination, headers: Mapping[str, str], body: bytes, deadline_s: f
 def _connected(to: Destination, end: float) -> socket.socket:
     """A connection to the first of the checked addresses that takes one."""
     failed: OSError = ConnectionRefusedError("no address")
-    for address in to.addresses():
-        try:
-            plain = socket.create_connection((address, to.port), _left(end))
+    addresses = to.addresses()[:MOST_ADDRESSES]
+    for place, address in enumerate(addresses):
+        try:  # one that never answers leaves the others their share of the time
+            plain = socket.create_connection((address, to.port), _left(end) / (len(addresses) - place))
         except OSError as error:
             failed = error
             continue

@@ -24,7 +24,7 @@ from sync_samples import SITE, WireTerminal, enrol, wait_until
 from device.clock import HandClock, SystemClock
 from sync.hub import cli
 from sync.hub.api import application
-from sync.hub.deliveries import Deliveries, try_out
+from sync.hub.messenger import Messenger, try_out
 from sync.hub.destination import AddressRefused, destination, refusal
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.hub import Hub
@@ -59,7 +59,7 @@ def receiver(tmp_path):
 
 @pytest.fixture
 def sender(hub, clock):
-    made = Deliveries(hub, clock, lambda: 1.0)
+    made = Messenger(hub, clock, lambda: 1.0)
     yield made
     made.stop()
 
@@ -215,7 +215,7 @@ def test_what_is_not_taken_is_told_again_after_pauses_that_double_and_nothing_el
 
 
 def test_a_pause_is_between_half_and_all_of_it_at_most_an_hour_and_as_long_as_the_receiver_asks(hub, clock):
-    low, high = Deliveries(hub, clock, lambda: 0.0), Deliveries(hub, clock, lambda: 1.0)
+    low, high = Messenger(hub, clock, lambda: 0.0), Messenger(hub, clock, lambda: 1.0)
     assert [low._pause_s(tries, 0) for tries in (1, 2, 5)] == [1, 2, 16]
     assert [high._pause_s(tries, 0) for tries in (1, 2, 5, 40, 100_000)] == [2, 4, 32, 3600, 3600]
     assert low._pause_s(1, 90) == 90
@@ -299,12 +299,12 @@ CHILD = """
 import sys
 from journal_samples import JOURNAL, Journal
 from device.clock import SystemClock
-from sync.hub.deliveries import Deliveries
+from sync.hub.messenger import Messenger
 from sync.hub.hub import Hub
 from sync.hub.places import places
 from pathlib import Path
 hub = Hub.open(places(root=Path(sys.argv[1])), SystemClock(), {})
-sender = Deliveries(hub, SystemClock())
+sender = Messenger(hub, SystemClock())
 sender.start()
 journal, stored = Journal(), hub.events.tip("door-1", JOURNAL)[0]
 rows = journal.rows(*["face_granted"] * 400)
@@ -335,7 +335,7 @@ def test_whatever_was_stored_is_told_though_the_hub_is_killed_and_the_receiver_f
         hub.webhooks.resume(webhook_id)
     stored = hub.events.count("door-1")
     receiver.answers = lambda number: 200
-    sender = Deliveries(hub, SystemClock())
+    sender = Messenger(hub, SystemClock())
     sender.start()
     wait_until(lambda: hub.webhooks.get(webhook_id).waiting == 0)
     sender.stop()
@@ -371,7 +371,7 @@ def test_a_receiver_that_hangs_holds_up_no_other(hub, receiver):
     hub.webhooks.add(rogue.url, may_loopback=True)
     _, webhook_id = added(hub, receiver)
     store(hub, Journal().rows("face_granted"))
-    sender = Deliveries(hub, hub.clock)
+    sender = Messenger(hub, hub.clock)
     sender.start()
     wait_until(lambda: hub.webhooks.get(webhook_id).delivered == 1, 2.5)
     sender.stop()

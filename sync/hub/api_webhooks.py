@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from sync.hub.api_access import TheHub, needs
 from sync.hub.api_models import Asked
-from sync.hub.deliveries import try_out
+from sync.hub.messenger import try_out
 from sync.hub.destination import LONGEST_URL
 from sync.hub.tidings import KINDS
 from sync.hub.webhooks import LONGEST_CA, Webhook

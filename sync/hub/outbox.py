@@ -1,7 +1,7 @@
 """Events in the order in which they were stored, kept as long as a webhook has yet to be told of them.
 
 `events` calls `follow` in the transaction that stores what a terminal sent, so nothing that was acknowledged to a
-terminal is missing here after a kill. Each webhook has a cursor over the numbers; `deliveries` moves it.
+terminal is missing here after a kill. Each webhook has a cursor over the numbers; `messenger` moves it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only the answer's status and its Retry-After are looked at; the rest is thrown away unread. Redirects are not
 followed, no proxy is asked, and the address that was checked is the one that is connected to. Whatever happens is a
-value: an answer with a status, or with a problem in one line that quotes nothing of what came. For `deliveries`.
+value: an answer with a status, or with a problem in one line that quotes nothing of what came. For `messenger`.
 """
 
 from __future__ import annotations

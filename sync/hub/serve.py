@@ -23,7 +23,7 @@ from sync.hub.broker_files import BrokerFiles, authority_of, replace
 from sync.hub.ca import SERVER_LIFE, is_renewal_due
 from sync.hub.carrier import Address, Arrived, Carrier
 from sync.hub.claims import Claims, Contact
-from sync.hub.deliveries import Deliveries
+from sync.hub.messenger import Messenger
 from sync.hub.home_assistant import HomeAssistant
 from sync.hub.home_settings import read_settings
 from sync.hub.http_server import HttpServer
@@ -73,7 +73,7 @@ class Service:
                                   self._clock)
         self.carrier = Carrier(self._address(), self.roster.sites(), self._clock)
         self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
-        self.deliveries = Deliveries(hub, self._clock)
+        self.messenger = Messenger(hub, self._clock)
         settings = read_settings(hub.where.home)
         self.home = None if settings is None else HomeAssistant(hub, settings, self._clock)
         self.http: HttpServer | None = None
@@ -94,7 +94,7 @@ class Service:
         self.hub.ledger.listen(self._has_moved)
         self.carrier.start()
         self.wire.catchup.start()
-        self.deliveries.start()
+        self.messenger.start()
         if self.home:
             self.home.start()
         for worker in self._workers:
@@ -111,7 +111,7 @@ class Service:
         self.carrier.wake()
         for worker in self._workers:
             worker.stop()
-        self.deliveries.stop()
+        self.messenger.stop()
         if self.home:
             self.home.stop()
         self.wire.catchup.stop()

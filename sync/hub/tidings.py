@@ -2,7 +2,7 @@
 
 Headers and signature are those of Standard Webhooks: `webhook-id`, `webhook-timestamp`, `webhook-signature`, the last
 `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`. What a terminal wrote is taken over only where it looks
-like an identifier, so that no text can come through. Called by `deliveries`.
+like an identifier, so that no text can come through. Called by `messenger`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whom events are sent to: addresses with a secret each, and how each stands.
 
 The secret is made here, shown once and kept sealed, with the address, under the hub's key. A webhook that was removed
-does not come back with a backup. Called by the API, the CLI and `deliveries`.
+does not come back with a backup. Called by the API, the CLI and `messenger`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Webhooks:
                 cursor=cursor, tries=0, failing_since=None, again_at=None, problem="", ended=None))
             return self._webhook(tx, self._row(tx, webhook_id))
 
-    # --- what `deliveries` notes -----------------------------------------------------------------------------
+    # --- what `messenger` notes -----------------------------------------------------------------------------
 
     def due(self) -> list[str]:
         """Those that have something to be told, and are to be tried now."""

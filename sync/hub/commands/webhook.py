@@ -73,7 +73,7 @@ def run_remove(arguments: argparse.Namespace) -> int:
 
 def run_test(arguments: argparse.Namespace) -> int:
     """0 where the receiver took it."""
-    from sync.hub.deliveries import try_out
+    from sync.hub.messenger import try_out
 
     with the_hub(arguments) as hub:
         answer = try_out(hub, arguments.webhook)

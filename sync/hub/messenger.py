@@ -42,7 +42,7 @@ LEAST_TRIES = 60  # in three days there are more; a clock that leaps makes a rec
 MOST_WAITING = 1_000_000
 
 
-class Deliveries:
+class Messenger:
     """One per running hub."""
 
     def __init__(self, hub: Hub, clock: Clock, chance: Callable[[], float] = _chance.random) -> None:

@@ -22,6 +22,7 @@ from device.face.card import Card
 from device.face.threshold import threshold_for
 from device.hardware.headers import HEADER
 from device.packs.build import build
+from sync.hub.home_settings import keys_table as home_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "tests" / "figures"
@@ -159,7 +160,7 @@ def example() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "header": header, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates,
     "speed": speed, "example": example, "liveness": liveness, "sync": sync, "faults": faults,
-    "kiosk": kiosk, "fault_table": fault_table,
+    "kiosk": kiosk, "home_keys": home_keys, "fault_table": fault_table,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import shutil
 
@@ -53,6 +54,25 @@ def test_a_change_is_applied_and_reported(synced):
     synced.talk()
     report = synced.hub.reports[-1]
     assert {cursor.stream: cursor.digest for cursor in report.cursors}[STREAM] == synced.hub.staff.tree().root()
+
+
+def test_the_door_is_told_as_soon_as_it_moves_and_nothing_where_doord_is_silent(synced):
+    def doord_says(**status):
+        kept = {"pid": 1, "mono": synced.hub.clock.mono(), **status}
+        (synced.where.root / "status.json").write_text(json.dumps(kept))
+
+    for phase, mode in (("released", "normal"), ("open", "normal"), ("secure", "lockdown")):
+        doord_says(phase=phase, mode=mode)
+        before = len(synced.hub.reports)
+        for _ in range(4):
+            synced.hub.clock.advance(0.5)
+            synced.work()
+        synced.talk()
+        assert len(synced.hub.reports) > before
+        assert (synced.hub.reports[-1].health.door, synced.hub.reports[-1].health.mode) == (phase, mode)
+    synced.hub.clock.advance(30)
+    synced.talk()
+    assert (synced.hub.reports[-1].health.door, synced.hub.reports[-1].health.mode) == ("", "")
 
 
 def test_a_page_received_twice_is_applied_once(synced):

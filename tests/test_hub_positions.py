@@ -61,7 +61,7 @@ def passage(person_id: str | None, at: datetime, area: str | None = "hall", reas
 
 def follows(hub, *rows: JournalRow, terminal_id: str = "door-1") -> None:
     with hub.storage.write() as tx:
-        hub.positions.follow(tx, terminal_id, rows)
+        hub.positions.follow(tx, terminal_id, "j", rows)
 
 
 def told(hub, group: str = "staff") -> dict[str, Position]:

@@ -18,7 +18,7 @@ HOMES = {
     "gpiozero": ["device/hardware/"],
     "lgpio": ["device/hardware/"],
     "gpiod": ["device/hardware/"],
-    "paho": ["sync/agent/link.py", "sync/hub/carrier.py"],
+    "paho": ["sync/agent/link.py", "sync/hub/carrier.py", "sync/hub/home_link.py"],
     "ai_edge_litert": ["device/face/runtime.py", "device/packs/flatbuffer.py"],
     "tflite_runtime": ["device/face/runtime.py"],
     "sqlite3": ["device/store/"],

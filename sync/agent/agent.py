@@ -119,6 +119,7 @@ class Agent:
         self._poisoned: dict[bytes, float] = {}  # and when it made us fail
         self._next_second = 0.0
         self._told_faults: tuple[str, ...] = ()
+        self._told_door = ("", "")
         self._erasure_since = clock.mono()
         self._store_failed_at = float("-inf")
 
@@ -351,6 +352,9 @@ class Agent:
         self._writer.refill()
         if (faults := self.faults()) != self._told_faults:
             self._told_faults = faults
+            self.reporter.want()
+        if (door := self.health.door()) != self._told_door:
+            self._told_door = door
             self.reporter.want()
         for stream in self.streams.names():
             if self.heads.differs(stream):

@@ -35,6 +35,7 @@ class Health:
         status = self._status()
         degraded = status.get("degraded")
         theirs = [str(reason)[:200] for reason in degraded] if isinstance(degraded, list) else []
+        door, mode = self.door()
         numbers = {name: int(status[name]) for name in ("templates", "people", "rejected", "journal_waiting")
                    if isinstance(status.get(name), int)}
         if not status:
@@ -43,8 +44,13 @@ class Health:
         return HealthBody(versions={"open-door": _version(), "config": str(config), **self._release()},
                           clock_quality=str(status.get("clock", ""))[:200], clock_offset_s=offset_s,
                           degraded=(*theirs[:50], *faults),
-                          counts={**counts, **(intake.counts if intake else {}), **numbers},
+                          counts={**counts, **(intake.counts if intake else {}), **numbers}, door=door, mode=mode,
                           update=intake.update if intake else None)
+
+    def door(self) -> tuple[str, str]:
+        """The door's phase and mode; empty while doord says nothing."""
+        status = self._status()
+        return str(status.get("phase", ""))[:200], str(status.get("mode", ""))[:200]
 
     def _release(self) -> dict[str, str]:
         """The release that runs, and what one must be for; nothing where none is installed."""

@@ -1,7 +1,7 @@
 """What this terminal holds and runs, told to the hub: retained, so that it is known at any time.
 
 It is published when a cursor has moved (at most five times a second), when something was refused for want of what
-precedes it, and every minute.
+precedes it, when the door's phase or mode has changed, and every minute.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from sync.hub import (
     api_people,
     api_policy,
     api_rollouts,
+    api_webhooks,
     metrics,
 )
 from sync.hub.api_access import Bounded, needs
@@ -57,7 +58,7 @@ def application(hub: Hub, claims: Claims | None = None, more: Sequence[APIRouter
                   description="Persons, groups, terminals and events of a fleet of doors.")
     app.state.hub, app.state.claims = hub, claims
     for part in (api_people, api_credentials, api_fleet, api_events, api_policy, api_areas, api_liveness,
-                 api_rollouts):
+                 api_rollouts, api_webhooks):
         app.include_router(part.routes, prefix=PREFIX, responses=_REFUSALS)
     for routes in more:
         app.include_router(routes)

@@ -1,4 +1,5 @@
-"""The hub's one connection to the broker; the only importer of paho here. It carries bytes and decides nothing.
+"""The hub's one connection to the broker; it carries bytes and decides nothing. Beside `home_link` the only
+importer of paho here.
 
 paho's callbacks only put what came on a bounded queue: an exception in one would end its network thread without a
 word, so each is guarded as well. A message from a terminal is acknowledged to the broker when the hub has dealt with

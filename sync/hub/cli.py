@@ -17,7 +17,7 @@ from device.errors import TerminalError
 
 # In the order of the help text.
 NOUNS = ("setup", "run", "group", "person", "imports", "credential", "passes", "terminal", "rollout", "policy",
-         "area", "status", "token", "broker", "tryout")
+         "area", "status", "token", "webhook", "home_assistant", "broker", "tryout")
 
 
 def build_parser() -> argparse.ArgumentParser:

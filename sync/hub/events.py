@@ -22,8 +22,8 @@ from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import EARLIEST, milliseconds, moment, moment_of_us
 from sync.wire.messages import BRANCH, JournalRow
 
-Follower = Callable[[Tx, str, Sequence[JournalRow]], None]
-"""Given the transaction, the terminal and what is new of its journal."""
+Follower = Callable[[Tx, str, str, Sequence[JournalRow]], None]
+"""Given the transaction, the terminal, the journal's id and what is new of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,11 @@ class Events:
 
     def __init__(self, storage: Storage, clock: Clock, followers: Sequence[Follower] = ()) -> None:
         """followers  are told of what is stored, once, in the same transaction"""
-        self._storage, self._clock, self._followers = storage, clock, followers
+        self._storage, self._clock, self._followers = storage, clock, list(followers)
+
+    def listen(self, follower: Follower) -> None:
+        """Have another one told, from now on; before anything is stored by another thread."""
+        self._followers.append(follower)
 
     def store(self, terminal_id: str, journal_id: str, rows: Sequence[JournalRow], is_gap_known: bool = False) -> int:
         """Up to which seq the journal is stored now, committed; what came before is passed over, and what does not
@@ -93,7 +97,7 @@ class Events:
             if fresh:
                 tx.run(sa.insert(events), [_stored(row, terminal_id, journal_id, now) for row in fresh])
                 for follow_up in self._followers:
-                    follow_up(tx, terminal_id, fresh)
+                    follow_up(tx, terminal_id, journal_id, fresh)
             insert_or_update(tx, acked, [{"terminal_id": terminal_id, "journal_id": journal_id, "seq": last[0],
                                           "hash": last[1]}])
             return last[0]
@@ -133,7 +137,7 @@ class Events:
             wanted = wanted.where(place < query.before)
         order = (events.c.at_us.desc(), events.c.terminal_id.desc(), events.c.journal_id.desc(), events.c.seq.desc())
         with self._storage.read() as tx:
-            return [_event(row) for row in tx.all(wanted.order_by(*order).limit(query.limit))]
+            return [event_of(row) for row in tx.all(wanted.order_by(*order).limit(query.limit))]
 
     def count(self, terminal_id: str | None = None) -> int:
         wanted = sa.select(sa.func.count()).select_from(events)
@@ -161,7 +165,8 @@ def _stored(row: JournalRow, terminal_id: str, journal_id: str, now: int) -> dic
             "prev_hash": row.prev_hash, "hash": row.hash}
 
 
-def _event(row: sa.Row[Any]) -> Event:
+def event_of(row: sa.Row[Any]) -> Event:
+    """A row of the table, whoever read it."""
     return Event(row.terminal_id, row.journal_id, row.seq, moment_of_us(row.at_us), moment(row.received),
                  row.clock_quality, row.kind, row.reason, row.person_id, dict(json.loads(row.detail)))
 

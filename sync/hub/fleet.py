@@ -209,7 +209,7 @@ class Fleet:
                 key_ids=json.dumps(report.key_ids), health=json.dumps(
                     {"versions": health.versions, "clock_quality": health.clock_quality,
                      "clock_offset_s": health.clock_offset_s, "degraded": health.degraded, "counts": health.counts,
-                     "update": msgspec.to_builtins(health.update)})))
+                     "door": health.door, "mode": health.mode, "update": msgspec.to_builtins(health.update)})))
             tx.run(sa.delete(cursors).where(cursors.c.terminal_id == report.terminal_id))
             insert_or_update(tx, cursors, [
                 {"terminal_id": report.terminal_id, "stream": one.stream, "epoch": one.epoch, "seq": one.seq,

@@ -27,6 +27,7 @@ from sync.hub.keys import Keys
 from sync.hub.ledger import Ledger
 from sync.hub.liveness import VideoLiveness
 from sync.hub.orders import Orders
+from sync.hub.outbox import Outbox
 from sync.hub.passes import Passes
 from sync.hub.people import ERASURE_DUE, People
 from sync.hub.places import Places, make_folders
@@ -38,6 +39,7 @@ from sync.hub.schema import meta
 from sync.hub.storage import Storage, insert_or_update
 from sync.hub.tokens import Tokens
 from sync.hub.vault import Vault
+from sync.hub.webhooks import Webhooks
 
 FPIR = 1e-3  # of the duplicate check: what the terminals' default is, so that both say the same of a face
 KEEP_PHOTOS = "keep_photos"
@@ -71,6 +73,8 @@ class Hub:
     liveness: VideoLiveness
     bundles: Bundles
     rollouts: Rollouts
+    outbox: Outbox
+    webhooks: Webhooks
 
     @classmethod
     def open(cls, where: Places, clock: Clock, environment: Mapping[str, str] | None = None,
@@ -109,14 +113,15 @@ class Hub:
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
         positions, bundles = Positions(storage, ledger, clock), Bundles(storage, where.updates, clock)
+        outbox = Outbox(storage)
         passes = Passes(storage, vault, ledger, keys, clock, people.finish_removals)
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people,
                    Credentials(storage, vault, people), passes, enroller, fleet, Identities(storage, clock), orders,
                    Configurations(storage, ledger, fleet, orders),
                    Policies(storage, vault, ledger, fleet, clock),
-                   Events(storage, clock, [positions.follow]), positions, Tokens(storage, clock),
+                   Events(storage, clock, [positions.follow, outbox.follow]), positions, Tokens(storage, clock),
                    ClockCheck(storage, clock), VideoLiveness(where.run, clock), bundles,
-                   Rollouts(storage, bundles, clock))
+                   Rollouts(storage, bundles, clock), outbox, Webhooks(storage, vault, outbox, clock))
 
     def tidy(self, is_clock_right: bool = False) -> None:
         """What is to be done now and then: faces without consent go, drops are no longer listed that all have

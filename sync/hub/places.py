@@ -27,6 +27,7 @@ class Places:
     endings   what has ended for good, done again on a database that was set back
     master    the master key where no service manager hands one over
     run       what lives only as long as the hub does: the private broker's files
+    home      how Home Assistant is reached, where it is to be: written by whoever runs this machine
     """
 
     root: Path
@@ -36,6 +37,7 @@ class Places:
     endings: Path
     master: Path
     run: Path
+    home: Path
 
     @property
     def updates(self) -> Path:
@@ -49,7 +51,7 @@ def places(environment: Mapping[str, str] | None = None, root: Path | None = Non
     top = Path(chosen).absolute() if chosen else DEFAULT_ROOT
     keys = top / "keys"
     return Places(top, top / "data" / "hub.db", keys / "keys.db", keys / "mark", keys / "endings",
-                  keys / "master.key", top / "run")
+                  keys / "master.key", top / "run", top / "home_assistant.toml")
 
 
 def make_folders(where: Places) -> None:

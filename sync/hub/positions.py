@@ -46,7 +46,7 @@ class Positions:
     def __init__(self, storage: Storage, ledger: Ledger, clock: Clock) -> None:
         self._storage, self._ledger, self._clock = storage, ledger, clock
 
-    def follow(self, tx: Tx, terminal_id: str, rows: Sequence[JournalRow]) -> None:
+    def follow(self, tx: Tx, terminal_id: str, journal_id: str, rows: Sequence[JournalRow]) -> None:
         """Take over where these entries of a terminal's journal say that people went.
 
         A door whose clock is not trusted cannot say when, so it moves nobody; a time ahead of the hub's is now.

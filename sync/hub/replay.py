@@ -65,5 +65,7 @@ def _one(hub: Hub, tx: Tx, ending: Ending) -> None:
                 hub.identities.revoke(tx, terminal_id)
         case ("token", token_id):
             hub.tokens.revoke(token_id)
+        case ("webhook", webhook_id):
+            hub.webhooks.remove(webhook_id)
         case _:
             raise StoreError(f"{hub.where.endings}: written by a later release ({ending[0][:40]}); install that one")

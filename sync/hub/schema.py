@@ -277,6 +277,29 @@ acked = Table(
     Column("terminal_id", ID, primary_key=True), Column("journal_id", ID, primary_key=True),
     Column("seq", BigInteger, nullable=False), Column("hash", String(200), nullable=False))
 
+# --- webhooks ----------------------------------------------------------------------------------------------
+
+# Whom events are sent to. sealed: address, secret and authority, under the hub's key
+# kinds          of events, separated by spaces; empty for all
+# cursor         the number in the outbox up to which this one is done
+# tries          how often what follows the cursor has failed, since failing_since; again_at: when it is tried next
+# ended          when it was given up
+webhooks = Table(
+    "webhooks", metadata,
+    Column("webhook_id", ID, primary_key=True), Column("kinds", Text, nullable=False),
+    Column("created", BigInteger, nullable=False), Column("sealed", LargeBinary, nullable=False),
+    Column("cursor", BigInteger, nullable=False), Column("delivered", BigInteger, nullable=False, default=0),
+    Column("passed_over", BigInteger, nullable=False, default=0), Column("tries", Integer, nullable=False, default=0),
+    Column("failing_since", BigInteger), Column("again_at", BigInteger),
+    Column("problem", Text, nullable=False, default=""), Column("ended", BigInteger))
+
+# Events that some webhook wants, numbered in the order in which they were stored, until all that want them are done.
+outbox = Table(
+    "outbox", metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False), Column("terminal_id", ID, nullable=False),
+    Column("journal_id", ID, nullable=False), Column("seq", BigInteger, nullable=False),
+    Column("kind", String(200), nullable=False))
+
 # --- keys and access ---------------------------------------------------------------------------------------
 
 # The hub's own: "sign" (Ed25519) and "seal" (X25519), private halves sealed; whatever `ca` keeps besides.

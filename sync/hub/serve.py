@@ -23,8 +23,11 @@ from sync.hub.broker_files import BrokerFiles, authority_of, replace
 from sync.hub.ca import SERVER_LIFE, is_renewal_due
 from sync.hub.carrier import Address, Arrived, Carrier
 from sync.hub.claims import Claims, Contact
+from sync.hub.home_assistant import HomeAssistant
+from sync.hub.home_settings import read_settings
 from sync.hub.http_server import HttpServer
 from sync.hub.hub import Hub
+from sync.hub.messenger import Messenger
 from sync.hub.roster import Roster
 from sync.hub.wire_side import WireSide
 
@@ -70,6 +73,9 @@ class Service:
                                   self._clock)
         self.carrier = Carrier(self._address(), self.roster.sites(), self._clock)
         self.wire = WireSide(hub, self.roster, self.carrier, self._clock, hub.where.run / "aside")
+        self.messenger = Messenger(hub, self._clock)
+        settings = read_settings(hub.where.home)
+        self.home = None if settings is None else HomeAssistant(hub, settings, self._clock)
         self.http: HttpServer | None = None
         self._moved: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._shut_out: frozenset[str] = frozenset()
@@ -89,6 +95,9 @@ class Service:
         self.carrier.start()
         self.wire.catchup.start()
         self.wire.deliveries.start()
+        self.messenger.start()
+        if self.home:
+            self.home.start()
         for worker in self._workers:
             worker.start()
         if app is not None and self.options.api_host is not None:
@@ -103,6 +112,9 @@ class Service:
         self.carrier.wake()
         for worker in self._workers:
             worker.stop()
+        self.messenger.stop()
+        if self.home:
+            self.home.stop()
         self.wire.catchup.stop()
         self.wire.deliveries.stop()
         self.carrier.stop()

@@ -128,9 +128,10 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 class HealthBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the terminal is.
 
-    versions  "open-door"; "config" of the configuration it goes by; where releases are installed side by side
-              "release", the one that runs, and "machine" ("aarch64 py3.11"), what a bundle must be for
-    update    the release that it was offered last; None where it was offered none
+    versions    "open-door"; "config" of the configuration it goes by; where releases are installed side by side
+                "release", the one that runs, and "machine" ("aarch64 py3.11"), what a bundle must be for
+    update      the release that it was offered last; None where it was offered none
+    door, mode  the door's phase and mode, as doord says; empty while it says nothing
     """
 
     versions: dict[str, str] = {}
@@ -139,6 +140,8 @@ class HealthBody(msgspec.Struct, frozen=True, omit_defaults=True):
     degraded: tuple[Short, ...] = ()
     counts: dict[str, int] = {}
     update: Update | None = None
+    door: Short = ""
+    mode: Short = ""
 
 
 class Report(Message, frozen=True, kw_only=True, tag="report"):

@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
         "restore", help="put a backup back",
         description="Puts a copy of the database in the place of the present one, which is set aside. Terminals are "
                     "given snapshots; what has ended since the copy was made (persons, faces, cards, consents, "
-                    "groups that were left, terminals, tokens) stays ended.",
+                    "groups that were left, terminals, tokens, webhooks) stays ended.",
         epilog="example: fleethub restore /backup/hub-2026-03-01.db")
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.set_defaults(run=run_restore)

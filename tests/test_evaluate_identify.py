@@ -55,13 +55,13 @@ def test_open_set_rates_with_misses_of_every_kind():
     # Found: ann1. Too low: ann2. Another's face: ann3. Not acquired: bob1. Not enrolled: eve1.
     assert result.rates.fnir == 0.8
     assert result.rates.rank1 == 0.4
-    assert result.rates.fpir is None  # one stranger of two was found: too few to state a rate
+    assert result.rates.fpir is None  # one stranger of two was found: four comparisons are too few to state a rate
     assert result.fpir_95[0] <= 0.5 <= result.fpir_95[1]
     assert len(remarks.lines) == 1
     assert "1 of the gallery's people have no usable picture (the first is eve)" in remarks.lines[0]
 
 
-def test_a_rate_of_strangers_is_stated_from_ten_on():
+def test_a_rate_of_strangers_is_stated_from_ten_comparisons_in_one_on():
     names = {f"p/new{n}": towards(0, 3 + n % 10, 0.9 if n < 10 else 0.1) for n in range(40)}
     vectors = {"g/ann": AXES[0], "p/ann": towards(0, 3, 0.9), **names}
     probes = [Labelled("ann", "p/ann"), *(Labelled("", name) for name in names)]
@@ -71,6 +71,11 @@ def test_a_rate_of_strangers_is_stated_from_ten_on():
     fewer = identify(people, probes[:1] + probes[2:], acquired_of(vectors), model_id="m", threshold=0.5,
                      remarks=Remarks())
     assert fewer.rates.fpir is None
+    crowd = [*people, *(Labelled(f"g{n}", f"g/{n}") for n in range(3))]
+    vectors |= {f"g/{n}": AXES[13 + n] for n in range(3)}
+    crowded = identify(crowd, probes[:1] + probes[2:], acquired_of(vectors), model_id="m", threshold=0.5,
+                       remarks=Remarks())
+    assert crowded.rates.fpir == 9 / 39
 
 
 def test_somebody_whose_only_picture_is_missing_is_not_enrolled_and_no_stranger():

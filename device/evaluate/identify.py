@@ -28,7 +28,7 @@ class Identification:
     """Rates at one threshold, with N people in the gallery, and their 95 % intervals (people drawn again).
 
     not_enrolled  people of the list whose pictures gave no template
-    rates         fpir is None where it rests on fewer than ten strangers who were found
+    rates         fpir is None where it lies below 10 ÷ comparisons of strangers' probes with templates
     scores        best score of each probe: mated ones as genuine (−1 where the best person was the wrong one)
     """
 
@@ -72,7 +72,7 @@ def identify(people: Sequence[Labelled], probes: Sequence[Labelled], acquired: A
     is_mated = np.array([row.person in everybody and bool(row.person) for row in probes], np.bool_)
     mated, non_mated, right = best[is_mated], best[~is_mated], is_right[is_mated]
     rates = open_set(mated, right, non_mated, threshold)
-    rates = replace(rates, fpir=stated(rates.fpir, len(non_mated)))
+    rates = replace(rates, fpir=stated(rates.fpir, len(non_mated) * len(gallery)))
     shown = np.unique([row.person or shown_in(row.image) for row in probes], return_inverse=True)[1].astype(np.int64)
     found = right & (mated >= threshold)
     return Identification(

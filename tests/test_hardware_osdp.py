@@ -1,4 +1,4 @@
-"""OSDP: cards, keys and lamps over a wire with a man in the middle, over pseudo-terminals, and with libosdp itself."""
+"""OSDP: cards, keys and lamps over a wire with a man in the middle, over pseudo-terminals, against libosdp itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs faults faults-sync faults-alone slow sbom
+.PHONY: help run test check pins bench docs faults faults-kills faults-store faults-daemons faults-orders \
+	faults-rules slow sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,24 +25,32 @@ check: ## style, types and import rules
 
 faults: ## kills, cuts, damage and random orders in their full counts, on two cores at once
 	@$(PYTHON) firmware_scripts/prepare --for test
-	@$(MAKE) --no-print-directory -j 2 faults-sync faults-alone
+	@$(MAKE) --no-print-directory -j 2 --keep-going faults-kills faults-store faults-daemons faults-orders faults-rules
 
-faults-sync:
-	DOOR_KILLS=100 $(BIN)/pytest -o timeout=4000 tests/test_app_kills.py tests/test_agent_live.py \
-		tests/faults/test_sync_kills.py tests/faults/test_sync_line.py
-	DOOR_KILLS=50 DOOR_ORDERS=20000 DOOR_EVENTS=100000 $(BIN)/pytest -o timeout=4000 \
-		tests/faults/test_sync_doord_kills.py tests/faults/test_sync_orders.py tests/faults/test_flood.py
+FAULTS := $(BIN)/pytest -o timeout=4000
 
-faults-alone:
-	DOOR_KILLS=1000 DOOR_CUTS=10000 DOOR_DAMAGE=1500 DOOR_FILES=12 DOOR_STEPS=1000 $(BIN)/pytest -o timeout=4000 \
-		tests/test_store_kills.py tests/faults/test_page_kills.py tests/faults/test_update_cuts.py \
-		tests/test_store_power.py tests/test_store_damage.py tests/test_store_full.py tests/faults/test_broken_files.py \
-		tests/faults/test_clock_steps.py tests/faults/test_hangs.py tests/faults/test_canaries.py \
-		tests/faults/test_listeners.py tests/faults/test_half_a_core.py tests/faults/test_flash_wear.py \
-		tests/faults/test_reconnect_storm.py
-	DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 \
-		$(BIN)/pytest -o timeout=4000 tests/test_door_oracle.py tests/test_credentials_hostile.py \
-		tests/test_update_verification.py tests/faults/test_reset_cuts.py tests/faults/test_soak.py
+faults-kills:
+	DOOR_KILLS=200 DOOR_EVENTS=100000 $(FAULTS) tests/faults/test_sync_kills.py tests/faults/test_sync_doord_kills.py \
+		tests/test_agent_live.py tests/faults/test_sync_line.py tests/faults/test_flood.py
+
+faults-store:
+	DOOR_KILLS=1000 DOOR_CUTS=10000 DOOR_DAMAGE=1500 $(FAULTS) tests/test_store_kills.py \
+		tests/faults/test_page_kills.py tests/test_store_power.py tests/test_store_damage.py tests/test_store_full.py
+
+faults-daemons:
+	DOOR_KILLS=1000 DOOR_FILES=12 DOOR_STEPS=1000 $(FAULTS) tests/faults/test_update_cuts.py \
+		tests/faults/test_broken_files.py tests/faults/test_clock_steps.py tests/faults/test_hangs.py \
+		tests/faults/test_canaries.py tests/faults/test_listeners.py tests/faults/test_half_a_core.py \
+		tests/faults/test_flash_wear.py tests/faults/test_reconnect_storm.py
+
+faults-orders:
+	DOOR_ORDERS=20000 $(FAULTS) tests/faults/test_sync_orders.py
+
+faults-rules:
+	DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 $(FAULTS) \
+		tests/test_door_oracle.py tests/test_credentials_hostile.py tests/test_update_verification.py \
+		tests/faults/test_reset_cuts.py tests/faults/test_soak.py
+	DOOR_KILLS=100 $(FAULTS) tests/test_app_kills.py
 
 slow: ## the tests that `make test` leaves out for their length: whole installations, images, panels of attacks
 	@$(PYTHON) firmware_scripts/prepare --for test

@@ -99,7 +99,8 @@ def fleet(root: Path, say: Say) -> Iterator[Fleet]:
 def try_out(config: Config, seconds: float | None, say: Say) -> int:
     """The rehearsal with a hub: people are enrolled and removed there, and the door follows."""
     with tempfile.TemporaryDirectory(prefix="door-try-") as folder, fleet(Path(folder), say) as running:
-        return Show(config, running.where, lambda show: HubLibrary(running, show), say).play(seconds)
+        return Show(config, running.where, lambda show: HubLibrary(running, show), say,
+                    HubRegistrar(running.hub)).play(seconds)
 
 
 def serve_camera(root: Path, say: Say, serve: Callable[[Registrar], int]) -> int:

@@ -41,7 +41,7 @@ ALIVE_S = 1.0
 class KioskDesk:
     """Opened at the start where `kiosk.enabled` is set.
 
-    screen  what the visitor sees; lamp  the screen as vision's light
+    screen  what the visitor sees; lamp  the screen as vision's light; enrolment  of those who enrol on the screen
     """
 
     def __init__(self, behind: Behind) -> None:
@@ -54,7 +54,7 @@ class KioskDesk:
         self._attendance = Attendance(behind.clock, behind.put)
         self._presence, self._ringing = Presence(behind.clock), Ringing(behind.clock)
         self._installers = Sessions("setup", "/", IDLE_S, behind.clock)
-        self._enrolment = EnrolmentRoom(behind, self._preview, self._is_installer)
+        self.enrolment = EnrolmentRoom(behind, self._preview, self._is_installer)
         self._wizard = Wizard(self._core, self._preview.frames)
         self._service = KioskService(application(self._pages(), self._routes(), self._settings), self._kiosk.port)
 
@@ -78,7 +78,7 @@ class KioskDesk:
         self.stream.end()
         self._preview.end()
         self._service.close()
-        self._enrolment.close()
+        self.enrolment.close()
 
     def look(self, frame: Frame, faces: Sequence[Box]) -> None:
         """Vision's newest frame and the faces in it; called on the vision thread."""
@@ -95,7 +95,7 @@ class KioskDesk:
     def _routes(self) -> list[Route]:
         behind, preview = self._behind, self._preview
         found = VisitorRoom(behind, preview, self.stream, self.lamp, self._attendance).routes()
-        found += self._enrolment.routes()
+        found += self.enrolment.routes()
         if self._kiosk.own:
             found += OwnRoom(behind, self._presence).routes()
         if self._kiosk.setup:

@@ -4,44 +4,39 @@
 enrolled) is refused, the sitter is enrolled while the door runs, and let in; another face is refused, and so is the
 same portrait on paper and on a phone's screen; the sitter is removed, and refused again. Then once more, in other
 light, until the time is up. The verdict is that the door was released for the enrolled person and for nobody else.
+Whoever enrols on the screen meanwhile, where the show goes on for ever, has a guest for a face (`rehearsal.guest`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from device.app import obey_signals
 from device.clock import SystemClock
-from device.commands.opened import load_enrolled
 from device.commands.told import Teller
 from device.config import Config
-from device.consent import record_consent
 from device.door.decision import Decision, Now
-from device.enrolment import Photo, enrol
 from device.face.gallery import Gallery
 from device.face.models import Models
-from device.face.portrait import Examiner
-from device.face.quality import ENROLMENT
-from device.frame import Pixels
 from device.hardware.orders import Ack, Said
+from device.kiosk.enrolment.booth import Progress
+from device.kiosk.enrolment.registrar import Registrar
 from device.packs.archives import portrait
 from device.rehearsal import scenes
 from device.rehearsal.camera import RehearsalCamera
+from device.rehearsal.guest import GUESTS, Guest
+from device.rehearsal.library import Library, OwnLibrary
 from device.rehearsal.light import DARK, WARM
 from device.rehearsal.pace import ATTACK, STRANGER, Pace
 from device.rehearsal.people import SITTER, STRANGERS, people_of
 from device.rehearsal.scenes import Scene, empty, held_up, performs, walks_up
 from device.rehearsal.stage import Stage, enrolment_photo
 from device.sighting import Hint, Sighting
-from device.store.cache_writer import CacheWriter
 from device.store.journal import JournalReader
 from device.store.places import Places, places
-from device.store.seal import load_key
 from device.terminal import Terminal
 from device.threads import Worker
 
@@ -51,18 +46,6 @@ PAUSE_S = 1.2  # the empty door between two visitors: long enough for the track 
 STANDING_S = 3.2  # after which whoever walks up has come to stand
 WAVED_OFF_S = 2.0  # an attack that is only asked for what it cannot do has been refused if it is not in by then
 Say = Callable[[str], None]
-
-
-class Library(Protocol):
-    """Where people are enrolled and removed while the door runs."""
-
-    def enrol(self, label: str, photo: Pixels) -> str:
-        """Enrol with consent; the person's id, once it is committed."""
-        ...
-
-    def remove(self, person_id: str) -> None:
-        """Remove for good; committed when it returns."""
-        ...
 
 
 @dataclass(slots=True)
@@ -86,17 +69,21 @@ def rehearse(config: Config, seconds: float | None, say: Say) -> int:
     """Play the show for about `seconds` (None: for ever) on a stand-alone terminal; 0 where it went as it must."""
     with tempfile.TemporaryDirectory(prefix="door-rehearsal-") as folder:
         where = places({"DOOR_STATE": folder})
-        return Show(config, where, OwnLibrary, say).play(seconds)
+        return Show(config, where, _own, say).play(seconds)
+
+
+def _own(show: Show) -> Library:
+    return OwnLibrary(show.config, show.where, show.terminal.card, show.clock)
 
 
 class Show:
     """One performance. Acts are directed from a thread of their own; the caller's is the door's."""
 
-    def __init__(self, config: Config, where: Places, library: Callable[[Show], Library], say: Say) -> None:
+    def __init__(self, config: Config, where: Places, library: Callable[[Show], Library], say: Say,
+                 registrar: Registrar | None = None) -> None:
+        """registrar  takes in whoever enrols on the screen, where the gallery is not the terminal's own"""
         # Doors that answer quickly again, so that the same visitor may come twice in a minute.
-        # And nobody but the show enrols people: it knows whom the door must let in.
-        self.config = replace(config, door=replace(config.door, release_s=min(config.door.release_s, 1.0)),
-                              kiosk=replace(config.kiosk, enrol="off"))
+        self.config = replace(config, door=replace(config.door, release_s=min(config.door.release_s, 1.0)))
         self.where, self._say = where, say
         self.clock = SystemClock()
         self._library = library
@@ -107,12 +94,16 @@ class Show:
         self._pace, self._until = Pace(), float("inf")
         self._decisions: queue.Queue[Decision] = queue.Queue(100)
         self._teller = Teller(say, self._name)
+        self._registrar = registrar
+        self._guests: dict[str, str] = {}  # id -> who of `rehearsal.people` that is
 
     def play(self, seconds: float | None) -> int:
         say = self._say
         say("rehearsal: no camera is used; the faces are rendered from one public-domain portrait")
+        if seconds is not None:  # then nobody but the show enrols people: it knows whom the door must let in
+            self.config = replace(self.config, kiosk=replace(self.config.kiosk, enrol="off"))
         with Terminal(self.config, self.where, self.clock, camera=lambda: self._camera, observers=[self],
-                      acknowledged=self._acknowledged) as terminal:
+                      acknowledged=self._acknowledged, registrar=self._registrar) as terminal:
             self.terminal = terminal
             models = Models.load(terminal.card)
             self._people = people_of(portrait(), models.finder, models.landmarks)
@@ -120,6 +111,7 @@ class Show:
             camera = self.config.camera
             self._camera = RehearsalCamera(Stage(self._people, (camera.width, camera.height)), empty(), camera.fps,
                                            self.clock)
+            self._guest = Guest(self._camera.show)
             obey_signals(terminal)
             terminal.start()
             status = terminal.status()
@@ -127,6 +119,9 @@ class Show:
                 f"{status.liveness}")
             if terminal.kiosk is not None:
                 say(f"screen: {terminal.kiosk.address}")
+                if self.config.kiosk.enrol == "open":
+                    say(f"enrol somebody there: {terminal.kiosk.address}enrol; a rendered guest stands before the "
+                        "camera for you, and comes to the door afterwards")
             director = Worker("director", lambda worker: self._direct(worker, seconds), self.clock)
             director.start()
             terminal.run(until=lambda: not director.is_alive())
@@ -160,6 +155,7 @@ class Show:
 
     def _act(self, worker: Worker, title: str, scene: Scene, expected: str | None) -> None:
         """Show a visitor until the door has answered as it must, or patience ends."""
+        self._receive_guests(worker)
         if not self._keep_pace(worker, expected):
             return
         self._say(f"-- {title}")
@@ -168,18 +164,42 @@ class Show:
             self._decisions.get_nowait()
         self._camera.show(scene)
         is_answered = False
-        while not is_answered and self._acted_s() < PATIENCE_S and not worker.stopping.is_set():
+        while not is_answered and self._acted_s() < PATIENCE_S and not self._is_interrupted(worker):
             is_answered = self._is_answer(expected) or self._is_waved_off(expected)
-        if not is_answered and not worker.stopping.is_set():
+        if not is_answered and not self._is_interrupted(worker):
             self._score.acts_missed += 1
             self._say("          no answer: this is not how it should be")
         worker.stopping.wait(0.6)
         self._camera.show(empty())
         worker.stopping.wait(PAUSE_S)
 
+    def _is_interrupted(self, worker: Worker) -> bool:
+        return worker.stopping.is_set() or self._enrolment() is not None
+
+    def _enrolment(self) -> Progress | None:
+        """Where somebody stands who enrols on the screen; None where nobody does."""
+        kiosk = self.terminal.kiosk
+        return kiosk.enrolment.progress if kiosk is not None else None
+
+    def _receive_guests(self, worker: Worker) -> None:
+        """Have a guest stand before the camera while somebody enrols on the screen, and come in once enrolled."""
+        kiosk = self.terminal.kiosk
+        while kiosk is not None and self._enrolment() is not None and not worker.stopping.is_set():
+            self._say("-- somebody enrols on the screen; a guest stands before the camera")
+            self._expected = None
+            while (progress := self._enrolment()) is not None and not worker.stopping.wait(0.05):
+                self._guest.follow(progress)
+            self._guest.follow(None)
+            if (newest := kiosk.enrolment.newest) and newest not in self._guests:
+                self._guests[newest] = self._guest.who
+                self._await(worker, f"enrolled {newest}", lambda: self._gallery().has_person(newest), "known",
+                            self.clock.mono())
+                self._act(worker, "the guest, enrolled on the screen", walks_up(self._guest.who), self._guest.who)
+                self._guest.is_enrolled()
+
     def _keep_pace(self, worker: Worker, expected: str | None) -> bool:
         """Wait until the door would not lock anybody out for this visitor; false where the show ends before that."""
-        key = None if expected == SITTER else expected or STRANGER
+        key = None if self._is_welcome(expected) else expected or STRANGER
         wait_s = self._pace.wait_s(key, self.terminal.rosters.current.rules.site, self.clock.mono())
         if wait_s > 0.0 and self.clock.mono() + wait_s > self._until:
             return False
@@ -192,7 +212,7 @@ class Show:
             decision = self._decisions.get(timeout=0.1)
         except queue.Empty:
             return False
-        if expected == SITTER:
+        if self._is_welcome(expected):
             return decision.granted
         return not decision.granted and (expected is None or decision.reason == ATTACK)
 
@@ -244,8 +264,7 @@ class Show:
         score = self._score
         if decision.granted:
             score.releases += 1
-            is_right = self._expected == SITTER and decision.person_id == score.enrolled_id
-            score.wrong_releases += not is_right
+            score.wrong_releases += self._expected is None or self._who(decision.person_id) != self._expected
         else:
             score.refusals += 1
             score.attacks += decision.reason == ATTACK
@@ -260,19 +279,31 @@ class Show:
     def awaited(self, sighting: Sighting) -> None:
         """The enrolled person does what is asked, once standing before the camera; a picture cannot."""
         self._teller.awaited(sighting)
-        if self._expected != SITTER or self._acted_s() < STANDING_S or sighting.hint is Hint.NONE:
+        who = self._expected
+        if who is None or not self._is_welcome(who) or self._acted_s() < STANDING_S or sighting.hint is Hint.NONE:
             return
         wanted = "turn_left" if sighting.hint is Hint.TURN_A_LITTLE else sighting.action
-        if wanted != self._performed:
+        if wanted != self._performed and self._enrolment() is None:
             self._performed = wanted
-            self._camera.show(performs(wanted))
+            self._camera.show(performs(wanted, who))
 
     def _acknowledged(self, ack: Ack) -> None:
         self._score.switched_on += ack.is_on and ack.said is Said.SWITCHED
         self._teller.acknowledged(ack)
 
     def _name(self, person_id: str) -> str:
-        return "the sitter" if person_id == self._score.enrolled_id else person_id
+        return {SITTER: "the sitter", "": person_id}.get(self._who(person_id), "the guest")
+
+    def _who(self, person_id: str | None) -> str:
+        """Of `rehearsal.people`; "" for whoever is none of those enrolled."""
+        if person_id is None:
+            return ""
+        return SITTER if person_id == self._score.enrolled_id else self._guests.get(person_id, "")
+
+    @staticmethod
+    def _is_welcome(expected: str | None) -> bool:
+        """Whether the door must let that visitor in."""
+        return expected == SITTER or expected in GUESTS
 
     def _verdict(self) -> int:
         score = self._score
@@ -290,32 +321,3 @@ class Show:
                   f"rehearsal: FAILED: {score.acts_missed} visitors were not answered as they must be, the relay "
                   f"switched on {score.switched_on} times")
         return 1
-
-
-class OwnLibrary:
-    """The terminal's own gallery, written as `doorctl` writes it."""
-
-    def __init__(self, show: Show) -> None:
-        self._show = show
-
-    def enrol(self, label: str, photo: Pixels) -> str:
-        show = self._show
-        with self._writer() as writer:
-            card = show.terminal.card
-            known = load_enrolled(writer, card, show.config)
-            examiner = Examiner(Models.load(card), ENROLMENT)
-            return enrol(label, [Photo("enrolment photo", photo)], record_consent(show.clock, "rehearsal"), examiner,
-                         known.gallery, known.threshold, writer, show.clock).person_id
-
-    def remove(self, person_id: str) -> None:
-        with self._writer() as writer:
-            writer.drop_person(person_id)
-
-    @contextlib.contextmanager
-    def _writer(self) -> Iterator[CacheWriter]:
-        show = self._show
-        writer = CacheWriter.open(show.where.gallery_db, load_key(show.where), show.clock)
-        try:
-            yield writer
-        finally:
-            writer.close()

@@ -29,7 +29,7 @@ from device.face.portrait import Examiner
 from device.face.quality import ENROLMENT
 from device.kiosk.behind import Behind
 from device.kiosk.enrolment.admission import Wish, admit
-from device.kiosk.enrolment.booth import Booth, Stage
+from device.kiosk.enrolment.booth import Booth, Progress, Stage
 from device.kiosk.enrolment.pose import FIRM, POSES
 from device.kiosk.form import Form, PageRefused
 from device.kiosk.preview import Preview
@@ -46,7 +46,8 @@ _THUMB = 320
 
 
 class EnrolmentRoom:
-    """The routes of enrolment. is_supervised says whether the installer is in, in this browser."""
+    """The routes of enrolment. is_supervised says whether the installer is in, in this browser; newest is the id of
+    whoever was enrolled here last."""
 
     def __init__(self, behind: Behind, preview: Preview, is_supervised: Callable[[Request], bool]) -> None:
         self._behind, self._preview, self._is_supervised = behind, preview, is_supervised
@@ -54,6 +55,13 @@ class EnrolmentRoom:
         self._booth: Booth | None = None
         self._worker: Worker | None = None
         self._is_supervising = False
+        self.newest = ""
+
+    @property
+    def progress(self) -> Progress | None:
+        """Where the enrolment that goes on stands; None where none does. Any thread may ask."""
+        booth = self._booth
+        return booth.progress if booth is not None and self._sessions.current is not None else None
 
     def routes(self) -> list[Route]:
         return [Route("/enrol/state", self._state), Route("/enrol/shot/{place:int}", self._shot),
@@ -168,6 +176,7 @@ class EnrolmentRoom:
         except TerminalError as error:
             log.error("nobody was enrolled: %s", error)
             raise PageRefused("it could not be stored", "enrol.not_stored", 503) from None
+        self.newest = done.person_id
         self._behind.put(entry("enrolled", done.person_id, templates=len(done.template_ids), source="kiosk",
                                supervised=self._is_supervising))
         return {"person_id": done.person_id, "templates": len(done.template_ids), "has_pin": bool(wish.number),

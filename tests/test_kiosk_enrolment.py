@@ -164,7 +164,7 @@ def standing(door: Door, who: str = SITTER) -> Iterator[None]:
         said = ""
         while not stop.is_set():
             door.look(camera.read(5.0))
-            booth = door.desk._enrolment._booth
+            booth = door.desk.enrolment._booth
             key = booth.progress.advice if booth is not None else ""
             if key != said and (scene := obeys(key, who)) is not None:
                 camera.show(scene)
@@ -213,7 +213,7 @@ def test_a_person_is_enrolled_with_consent_and_a_pin_and_nothing_is_left_behind(
         assert is_right(pin.secret, "2718")
         (kept,) = door.entries("enrolled")
         assert (kept.person_id, dict(kept.detail)["templates"]) == (person_id, 3)
-        assert door.desk._enrolment._booth is None
+        assert door.desk.enrolment._booth is None
         assert door.get("enrol/shot/0").status_code == 401
 
         token = review(door)  # the same face again
@@ -279,7 +279,7 @@ def test_without_consent_no_picture_is_taken(tmp_path: Path) -> None:
         assert state["retention"] == "As long as you work here"
         for body in ({**CONSENT, "has_agreed": False}, {**CONSENT, "version": "another"}, {"has_agreed": True}, {}):
             assert door.post("enrol/begin", body).status_code in (400, 422)
-        assert door.desk._enrolment._booth is None
+        assert door.desk.enrolment._booth is None
 
 
 def test_a_second_browser_waits_and_sees_nothing(tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_pictures_go_when_nobody_does_anything(tmp_path: Path) -> None:
     with opened(tmp_path) as door:
         begin(door)
         door.look(next(_frames()))
-        assert door.desk._enrolment._booth is not None
+        assert door.desk.enrolment._booth is not None
         door.clock.skip(IDLE_S + 1)
         door.look(next(_frames()))
-        within(lambda: door.desk._enrolment._booth is None)
+        within(lambda: door.desk.enrolment._booth is None)
         assert door.get("enrol/state").json()["stage"] == "consent"
 
 
@@ -328,7 +328,7 @@ def test_a_door_where_nobody_is_enrolled_says_so(tmp_path: Path) -> None:
 def test_the_booths_thread_ends_with_the_kiosk(tmp_path: Path) -> None:
     with opened(tmp_path) as door:
         begin(door)
-        worker = door.desk._enrolment._worker
+        worker = door.desk.enrolment._worker
         assert worker is not None
         assert worker.is_alive()
     worker.join(30.0)

@@ -1,7 +1,7 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test check pins bench docs faults faults-kills faults-store faults-daemons faults-orders \
-	faults-rules slow sbom
+.PHONY: help run test test-arm64 check pins bench docs faults faults-kills faults-store faults-daemons \
+	faults-orders faults-rules slow sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,10 @@ faults-rules:
 slow: ## the tests that `make test` leaves out for their length: whole installations, images, panels of attacks
 	@$(PYTHON) firmware_scripts/prepare --for test
 	$(BIN)/pytest -o timeout=4000 -m slow
+
+test-arm64: ## installation and tests on a Raspberry Pi's architecture, emulated (root; `ALL=1` for every test, hours)
+	@$(PYTHON) firmware_scripts/prepare --for test
+	@tests/arm64/run $(if $(ALL),--all) || [ $$? -eq 77 ]
 
 bench: ## speed of every stage, beside its alternatives, on this machine
 	@$(PYTHON) firmware_scripts/prepare --for run

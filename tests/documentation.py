@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from arm64 import groups
 from fault_table import faults as fault_table_lines
 
 from device.cli import build_parser
@@ -149,6 +150,15 @@ def fault_table() -> str:
     return "\n".join(fault_table_lines())
 
 
+def arm64() -> str:
+    """What is tested under emulation, and what for; then what is left out of that, and why."""
+    rows = ["| group | what it shows there | files |", "|---|---|---|"]
+    rows += [f"| `{name}` | {about} | {', '.join(f'`{pattern}`' for pattern in patterns)} |"
+             for name, (about, patterns) in groups.GROUPS.items()]
+    left_out = [f"- `{test.removeprefix('tests/')}`: {why}" for test, why in groups.LEFT_OUT.items()]
+    return "\n".join([*rows, *(["", "Left out there:", "", *left_out] if left_out else [])])
+
+
 def kiosk() -> str:
     return "\n".join(_table("kiosk.json"))
 
@@ -160,7 +170,7 @@ def example() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "phases": phases, "header": header, "reasons": reasons, "commands": commands, "keys": keys_table, "rates": rates,
     "speed": speed, "example": example, "liveness": liveness, "sync": sync, "faults": faults,
-    "kiosk": kiosk, "home_keys": home_keys, "fault_table": fault_table,
+    "kiosk": kiosk, "home_keys": home_keys, "fault_table": fault_table, "arm64": arm64,
 }
 
 

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 from firmware_tree import Tree
+from patience import SLOWER
 
 from door_setup import unit_file  # isort: skip
 
-WAIT_S = 90.0
+WAIT_S = 90.0 * SLOWER
 _MOVED = ("/etc/door", "/opt/door", "/run/", "/var/lib/door", "/var/lib/fleethub", "/var/cache/door")
 
 

@@ -17,6 +17,7 @@ import paho.mqtt.client as mqtt
 from broker import request
 from hub_samples import agreed
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import SLOWER
 from store_samples import person, template
 
 from device.errors import SealBroken
@@ -79,7 +80,7 @@ def put_people(hub: Hub, count: int, first: int = 1, group: str = "staff") -> No
 
 
 def wait_until(is_so: Callable[[], Any], seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not is_so():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from patience import SLOWER
 
 from device.clock import SystemClock
 from device.commands.opened import load_enrolled
@@ -121,7 +122,7 @@ def running(
 
 
 def turn_until(terminal: Terminal, happened: Callable[[], object], within_s: float = 15.0) -> None:
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + within_s * SLOWER
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         terminal.turn()

@@ -66,6 +66,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     made.give(BORIS, Method.PIN, pin_secret("1002", "4711"))
     made.give(BORIS, Method.CARD, Card.parse("5,1").secret(), valid_until=NOW)
     yield made
+    made.desk.close()
     made.writer.close()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from gpiozero.pins.mock import MockFactory
+from patience import SLOWER
 
 from device.clock import HandClock, SystemClock
 from device.errors import HardwareMissing
@@ -49,7 +50,7 @@ def link(monkeypatch: pytest.MonkeyPatch) -> Iterator[RelayLink]:
 
 def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Whether it comes to hold; waits generously, since the machine may be busy."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWER
     while time.monotonic() < end:
         if holds():
             return True

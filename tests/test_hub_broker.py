@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from broker import SITE, PrivateBroker, request, served
 from hub_samples import open_hub
+from patience import SLOWER
 
 from device.clock import SystemClock
 from sync.hub import cli
@@ -305,7 +306,7 @@ def connects(broker: PrivateBroker) -> bool:
 
 
 def wait_until(is_so, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while not is_so():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)

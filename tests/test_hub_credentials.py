@@ -136,7 +136,7 @@ def ask(door, method: Method, secret: bytes) -> Claim:
     try:
         return desk.claim_of(CredentialShown(1.0, method, secret))
     finally:
-        desk._close()
+        desk.close()
 
 
 def test_credentials_over_http(hub, clock, pair):

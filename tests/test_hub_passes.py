@@ -196,7 +196,7 @@ def shows(door, text: str) -> str:
         rules = rules_of(read_policy(reader), config, revoked_passes(reader))
         return decide(claim, None, rules, Memory(), Now(door.clock.now(), 1000.0, ClockQuality.SYNCED))[0].reason
     finally:
-        desk._close()
+        desk.close()
         reader.close()
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import SLOWER
 from store_samples import BOOT, KEY, MODEL, enrolled, person, release, template
 
 from device.clock import HandClock
@@ -72,7 +73,7 @@ def killed(script, path, after_s):
     child = started(script, path)
     try:
         assert child.stdout.readline() == "ready\n"
-        time.sleep(after_s)
+        time.sleep(after_s * SLOWER)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         printed, _ = child.communicate()

@@ -61,7 +61,7 @@ class CredentialDesk:
             except queue.Empty:
                 continue
             self._claimed(self.claim_of(shown))
-        self._close()
+        self.close()
 
     def claim_of(self, shown: CredentialShown) -> Claim:
         """Who a credential says somebody is; nobody where it is not known, is no longer valid, or cannot be read."""
@@ -69,12 +69,12 @@ class CredentialDesk:
                        direction=shown.direction, reader=shown.reader, since_mono=shown.mono)
         try:
             if self._reader is None or self._reader.is_stale():
-                self._close()
+                self.close()
                 self._reader = CacheReader.open(self._path, self._key)
             return self._claim(shown, nobody, self._reader)
         except (StoreError, SealBroken) as error:
             log.error("a %s cannot be looked up: %s", shown.method.value, error)
-            self._close()
+            self.close()
             return nobody
 
     def _claim(self, shown: CredentialShown, nobody: Claim, reader: CacheReader) -> Claim:
@@ -115,7 +115,8 @@ class CredentialDesk:
                              reason_if_none="expired" if is_sure else "clock_untrusted")
         return _with(nobody, one.person_id, is_duress=one.is_duress)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the gallery; `run` does it at its end, who calls `claim_of` alone does it by hand."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import cv2
 import pytest
-from hub_samples import Client, open_hub
+from hub_samples import Client, agreed, open_hub
 from rehearsal_samples import people, stage
 
 from device.clock import SystemClock
@@ -128,3 +129,35 @@ def test_reading_rights_are_not_enough(hub):
 
 def test_codes_are_not_all_the_same(client):
     assert len({tuple(client.post(API).json()["code"]) for _ in range(12)}) > 3
+
+
+def enrol(client, clip, who=SITTER, **changes):
+    """An enrolment with a clip that answers a session."""
+    photo = cv2.imencode(".png", enrolment_photo(people(), who))[1].tobytes()
+    given = agreed(SystemClock())
+    told = {"consent_id": given.consent_id, "text_version": "t", "kinds": list(given.kinds),
+            "purposes": list(given.purposes), "given_at": given.given_at.isoformat(), "means": "screen"}
+    data = {"person": json.dumps({"label": "Eileen", "groups": ["staff"]}), "consent": json.dumps(told),
+            "liveness_session": client.post(API).json()["session_id"], **changes}
+    files = [("photos", ("p.png", photo, "image/png")), ("clip", ("clip.avi", clip, "video/x-msvideo"))]
+    return client.post("/api/v1/enrolments", data=data, files=files if clip else files[:1])
+
+
+def test_an_enrolment_with_a_clip_takes_in_a_live_person_alone(client, hub, clip, monkeypatch):
+    monkeypatch.setattr("device.face.pad.session.Challenge.choose", lambda *_: CODE)
+    stranger = enrol(client, clip, STRANGERS[0])
+    assert (stranger.status_code, problem(stranger)) == (422, ("clip", "not_the_person"))
+    assert hub.people.count() == 0
+    done = enrol(client, clip)
+    assert done.status_code == 201, done.text
+    assert hub.people.count() == 1
+    monkeypatch.setattr("device.face.pad.session.Challenge.choose", lambda *_: CODE[::-1])
+    assert problem(enrol(client, clip)) == ("clip", "wrong_action")
+
+
+def test_a_clip_without_a_session_and_a_session_without_a_clip_are_refused(client, hub, clip):
+    answers = {"liveness_session": enrol(client, clip, liveness_session=""), "clip": enrol(client, b"")}
+    for field, answer in answers.items():
+        assert problem(answer) == (field, "clip and session are sent together")
+    assert problem(enrol(client, clip, liveness_session="../x"))[0] == "liveness_session"
+    assert hub.people.count() == 0

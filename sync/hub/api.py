@@ -32,6 +32,7 @@ from sync.hub.api_access import Bounded, needs
 from sync.hub.api_models import Problems
 from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
 from sync.hub.hub import Hub
+from sync.hub.liveness import CannotJudge
 
 if TYPE_CHECKING:
     from sync.hub.claims import Claims
@@ -104,6 +105,8 @@ def _refused(_: Request, error: Exception) -> Response:
         return problems(422, [(error.field, error.reason)])
     if isinstance(error, PolicyRefused):
         return problems(422, [("policy", fault) for fault in error.faults])
+    if isinstance(error, CannotJudge):
+        return problems(503, [("", str(error))])
     if isinstance(error, StoreError):
         log.error("%s", error)
         return problems(503, [("", "the hub cannot read or write its database; its log says why")])

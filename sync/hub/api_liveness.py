@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, UploadFile
+from fastapi import APIRouter, Path, UploadFile
 from pydantic import BaseModel
 
 from device.face.pad.action import PROMPTS
 from sync.hub.api_access import TheHub, needs
-from sync.hub.liveness import CannotJudge
 
 routes = APIRouter(tags=["liveness"], dependencies=[needs("write")])
 
@@ -51,10 +50,7 @@ def judge_clip(hub: TheHub, session_id: Annotated[str, Path(pattern=r"^[0-9a-f]{
                clip: UploadFile, photo: UploadFile | None = None) -> LivenessVerdict:
     """Whether the clip shows one live person who does what the session's code asks; with a photo also whether that is
     the person of the photo, so that it may be enrolled. Neither is kept."""
-    try:
-        found = hub.liveness.judge(session_id, clip.filename or "", clip.file.read(),
-                                   photo.file.read() if photo is not None else None)
-    except CannotJudge as error:
-        raise HTTPException(503, str(error)) from None
+    found = hub.liveness.judge(session_id, clip.filename or "", clip.file.read(),
+                               photo.file.read() if photo is not None else None)
     return LivenessVerdict(is_live=found.is_live, reason=found.reason, code=list(found.code), done=list(found.done),
                            frames=found.frames, judges=found.judges, likeness=found.likeness)

@@ -27,7 +27,9 @@ from sync.hub.api_models import (
 from sync.hub.enrol import Photo
 from sync.hub.errors import FieldRefused
 from sync.hub.groups import Group
+from sync.hub.hub import Hub
 
+SESSION = "^([0-9a-f]{32})?$"
 T = TypeVar("T", PersonAsked, ConsentAsked)
 routes = APIRouter()
 READ, WRITE, ADMIN = [needs("read")], [needs("write")], [needs("admin")]
@@ -115,17 +117,24 @@ def remove_person(hub: TheHub, person_id: PersonId) -> None:
 
 @routes.post("/enrolments", dependencies=WRITE, status_code=201, tags=["faces"])
 def enrol(hub: TheHub, photos: list[UploadFile], person: Annotated[str, Form()],
-          consent: Annotated[str, Form()] = "") -> EnrolledGiven:
-    """A new person with a face. person and consent are JSON documents (`PersonAsked`, `ConsentAsked`)."""
-    return EnrolledGiven.of(hub.enroller.enrol(
-        _document(PersonAsked, "person", person).newcomer(), _photos(photos), _consent(consent)))
+          consent: Annotated[str, Form()] = "", clip: UploadFile | None = None,
+          liveness_session: Annotated[str, Form(pattern=SESSION)] = "") -> EnrolledGiven:
+    """A new person with a face. person and consent are JSON documents (`PersonAsked`, `ConsentAsked`). With a clip
+    that answers a session of `/liveness/sessions` only a live person, who is that of the first photo, is enrolled."""
+    newcomer, agreed, shown = _document(PersonAsked, "person", person).newcomer(), _consent(consent), _photos(photos)
+    _prove(hub, liveness_session, clip, shown)
+    return EnrolledGiven.of(hub.enroller.enrol(newcomer, shown, agreed))
 
 
 @routes.post("/persons/{person_id}/faces", dependencies=WRITE, status_code=201, tags=["faces"])
 def add_faces(hub: TheHub, person_id: PersonId, photos: list[UploadFile],
-              consent: Annotated[str, Form()] = "") -> EnrolledGiven:
-    """More templates; under the consent that the person has given, where none comes with them."""
-    return EnrolledGiven.of(hub.enroller.add_faces(person_id, _photos(photos), _consent(consent)))
+              consent: Annotated[str, Form()] = "", clip: UploadFile | None = None,
+              liveness_session: Annotated[str, Form(pattern=SESSION)] = "") -> EnrolledGiven:
+    """More templates; under the consent that the person has given, where none comes with them. clip and session as of
+    `/enrolments`."""
+    agreed, shown = _consent(consent), _photos(photos)
+    _prove(hub, liveness_session, clip, shown)
+    return EnrolledGiven.of(hub.enroller.add_faces(person_id, shown, agreed))
 
 
 @routes.delete("/persons/{person_id}/faces/{template_id}", dependencies=WRITE, status_code=204, tags=["faces"])
@@ -150,6 +159,18 @@ def get_photo(hub: TheHub, person_id: PersonId, template_id: PersonId) -> Respon
         return Response(status_code=404)
     return Response(data, media_type="application/octet-stream",
                     headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _prove(hub: Hub, session_id: str, clip: UploadFile | None, photos: list[Photo]) -> None:
+    """FieldRefused where a clip was sent and does not show a live person, that of the first photo, who does what the
+    session asks for. Nothing is asked for where neither clip nor session was sent."""
+    if clip is None and not session_id:
+        return
+    if clip is None or not session_id or not photos:
+        raise FieldRefused("liveness_session" if clip is not None else "clip", "clip and session are sent together")
+    found = hub.liveness.judge(session_id, clip.filename or "", clip.file.read(), photos[0].data)
+    if not found.is_live:
+        raise FieldRefused("clip", found.reason)
 
 
 def _group(group: Group) -> GroupGiven:

@@ -8,6 +8,7 @@ import pytest
 from pad_scenes import LiveDoor, seeded
 
 from device.face.card import Card
+from device.rehearsal.attacks import INSTRUMENTS, Kind
 from device.rehearsal.light import DARK, DAY, LIGHTS, Light
 from device.rehearsal.people import SITTER, STRANGERS
 from device.rehearsal.pose import Pose
@@ -20,12 +21,15 @@ from device.rehearsal.scenes import (
     lowered,
     one_after_another,
     performs,
+    replayed,
     stands,
     together,
     walks_up,
 )
 from device.rehearsal.stage import View
 from device.sighting import Demand, Hint, Level, Outcome, Sighting
+
+SCREENS = [name for name, one in INSTRUMENTS.items() if one.kind is Kind.SCREEN]
 
 
 def outcomes(sightings: list[Sighting]) -> set[Outcome]:
@@ -100,6 +104,21 @@ def test_no_attack_is_released_without_the_passive_networks(without: Card, numbe
     door = LiveDoor(without)
     door.fps = 20.0
     assert released(list(door.play(every_attack()[number], 5.0))) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("waved", [False, True], ids=["still", "waved"])
+@pytest.mark.parametrize("name", SCREENS)
+def test_no_video_of_a_turning_head_is_released(liveness_pack: Card, without: Card, name: str, waved: bool) -> None:
+    """Parallax takes such a video for a head; the networks, or a challenge where there are none, do not."""
+    door = LiveDoor(liveness_pack, size=(1280, 720))
+    door.fps = 15.0
+    seen = list(door.play(replayed(name, waved), 4.0))
+    assert released(seen) is None
+    assert seen[-1].outcome is Outcome.ATTACK
+    blind = LiveDoor(without, size=(1280, 720))
+    blind.fps = 15.0
+    assert released(list(blind.play(replayed(name, waved), 4.0))) is None
 
 
 @pytest.mark.parametrize("name", ["print_full_frame", "screen_full_frame"])

@@ -72,6 +72,7 @@ class AttackPose:
     glow    brightness of a screen beside the portrait's
     phase   seconds, moves bands and glare's flicker
     held    whether thumbs show at its sides
+    plays   the sitter's pose in the video that a screen plays at this moment; None = it shows the portrait
     """
 
     instrument: str
@@ -82,12 +83,13 @@ class AttackPose:
     glow: float = 1.0
     phase: float = 0.0
     held: bool = True
+    plays: Pose | None = None
 
 
 def species(attack: AttackPose) -> str:
-    """The attack's species, for reports: `print_flat`, `print_bent` or `screen_photo`."""
+    """The attack's species, for reports: `print_flat`, `print_bent`, `screen_photo` or `screen_video`."""
     if INSTRUMENTS[attack.instrument].kind is Kind.SCREEN:
-        return "screen_photo"
+        return "screen_video" if attack.plays is not None else "screen_photo"
     return "print_bent" if attack.bend else "print_flat"
 
 

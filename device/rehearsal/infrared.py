@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from device.frame import Pixels
 from device.rehearsal import attacks
-from device.rehearsal.attacks import INSTRUMENTS, Kind
+from device.rehearsal.attacks import INSTRUMENTS, AttackPose, Kind
 from device.rehearsal.figure import Figure, posed
 from device.rehearsal.light import Light
 from device.rehearsal.people import People
@@ -45,7 +45,7 @@ class InfraredStage(Stage):
                 for person in view.people]
         for attack in view.attacks:
             dimmed = replace(attack, glare=0.0, bands=0.0)
-            seen.append((attack.pose.z, attacks.surfaces(dimmed, self._instrument(attack.instrument), self._skin,
+            seen.append((attack.pose.z, attacks.surfaces(dimmed, self._instrument(attack), self._skin,
                                                          _lamps(attack.pose.z))))
         return seen
 
@@ -55,7 +55,8 @@ class InfraredStage(Stage):
             self._figures[name] = replace(figure, texture=_toned(figure.texture, 190.0, 0.8))
         return self._figures[name]
 
-    def _instrument(self, name: str) -> Texture:
+    def _instrument(self, attack: AttackPose) -> Texture:
+        name = attack.instrument  # a screen is dark here, whatever it plays
         if name not in self._instruments:
             drawn = attacks.picture(self._people.portrait, INSTRUMENTS[name])
             is_print = INSTRUMENTS[name].kind is Kind.PRINT

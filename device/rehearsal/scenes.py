@@ -16,7 +16,7 @@ from device.rehearsal.light import BACKLIT, BRIGHT, DARK, DAY, SIDE, WARM, Light
 from device.rehearsal.people import SITTER, STRANGERS
 from device.rehearsal.pose import Key, Pose, alive, between, walking
 from device.rehearsal.render import Lens
-from device.rehearsal.stage import Person, View
+from device.rehearsal.stage import FILMED, Person, View
 
 STRANGER = STRANGERS[0]
 """The stranger of the rehearsal: the design's first row, whatever a recogniser thinks of it."""
@@ -129,6 +129,18 @@ def held_up(instrument: str, waved: bool = False, full_frame: bool = False, bend
 
     manner = f"{'full frame' if full_frame else 'with border'}, {'waved' if waved else 'still'}"
     return Scene(name or f"{kind.value} {instrument}, {manner}", 5.0, at)
+
+
+def replayed(instrument: str, waved: bool = False, degrees: float = 12.0, seed: int = 3) -> Scene:
+    """A screen that plays a video of the sitter, who turns the head and blinks, is raised to the camera and held."""
+    shown = held_up(instrument, waved, seed=seed)
+
+    def at(t: float) -> View:
+        turned = replace(FILMED, yaw=degrees * sin(2 * pi * t / 2.4), pitch=4.0 * sin(2 * pi * t / 3.1))
+        view = shown.at(t)
+        return replace(view, attacks=tuple(replace(one, plays=alive(turned, t, seed)) for one in view.attacks))
+
+    return Scene(f"{shown.name}, a video", shown.seconds, at)
 
 
 def lowered(instrument: str = "print-a4", seconds: float = 2.0, light: Light = DAY, name: str = "") -> Scene:

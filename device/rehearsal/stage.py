@@ -19,6 +19,11 @@ from device.rehearsal.people import SITTER, People
 from device.rehearsal.pose import Pose
 from device.rehearsal.render import Lens, Surface, Texture, draw
 
+FILMING = Lens(512, 512, 32.0)
+FILMED = Pose(x=-0.0445, y=-0.183, z=1.415)
+"""The lens of whoever films the sitter to replay it, and where the sitter stands then: the eyes lie within a pixel of
+where the portrait has them, so that instruments show both alike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -71,14 +76,24 @@ class Stage:
         seen = [(person.pose.z, posed(self._people.figure(person.name), person.pose, view.light))
                 for person in view.people]
         for attack in view.attacks:
-            texture = self._instrument(attack.instrument)
+            texture = self._instrument(attack)
             seen.append((attack.pose.z, attacks.surfaces(attack, texture, self._skin, view.light)))
         return seen
 
-    def _instrument(self, name: str) -> Texture:
+    def _instrument(self, attack: AttackPose) -> Texture:
+        name = attack.instrument
+        if attack.plays is not None:
+            return attacks.picture(self._filmed(attack.plays), INSTRUMENTS[name])
         if name not in self._instruments:
             self._instruments[name] = attacks.picture(self._people.portrait, INSTRUMENTS[name])
         return self._instruments[name]
+
+    def _filmed(self, pose: Pose) -> Pixels:
+        """A frame of a video of the sitter, of the portrait's size."""
+        canvas = room.paint(FILMING)
+        for surface in posed(self._people.figure(SITTER), pose, DAY):
+            draw(canvas, surface, FILMING)
+        return canvas
 
     def _backdrop(self, light: Light) -> Pixels:
         if light not in self._rooms:

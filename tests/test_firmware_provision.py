@@ -16,7 +16,9 @@ import pytest
 from firmware_tree import Tree, contents, lived_in, release_once, run_script
 
 from device.clock import SystemClock
+from device.kiosk.setup import tie
 from device.packs import cache
+from device.store.places import places
 from sync.hub.ca import Authority
 
 from door_setup import provision  # isort: skip
@@ -116,6 +118,23 @@ def test_a_terminal_that_is_tied_is_left_alone_unless_told_otherwise(tmp_path: P
         link.unlink()
 
 
+def test_the_code_that_the_terminal_shows_is_taken_from_where_its_page_keeps_it(installed: Path, authority: Path,
+                                                                                nowhere: str) -> None:
+    words = ("--hub", nowhere, "--ca", authority, "--shown")
+    done = run_script("provision", *words, root=installed, is_checked=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "this terminal shows no code yet" in done.stderr
+    where = places({"DOOR_STATE": str(installed / "var/lib/door")})
+    assert Path(f"{installed}{provision.SHOWN}") == tie.code_path(where)
+    tie.claim_code(where)
+    try:
+        done = run_script("provision", *words, root=installed, is_checked=False)
+        assert "the code is still good" in done.stderr
+        assert tie.code_path(where).exists()
+    finally:
+        tie.code_path(where).unlink()
+
+
 # --- whole or not at all -------------------------------------------------------------------------------------
 
 
@@ -158,5 +177,6 @@ def test_keys_are_for_root_alone_and_the_link_names_where_they_are_handed_over(t
     assert "fresh tls.key" not in text
     dropin = tree.at("/etc/systemd/system/door-syncd.service.d/credentials.conf").read_text()
     assert all(f"LoadCredential={name}:/etc/credstore/{name}" in dropin for name in KEYS_OF_LINK)
+    assert not tree.at(provision.SHOWN).exists()  # it was good once
     if os.geteuid() == 0:
         assert tree.is_as("/var/lib/door/link/terminal.pem", 0o640, "door-sync:door-sync")

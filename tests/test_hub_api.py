@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hub_samples import Client, agreed, jpeg, open_hub
 
 from device.clock import HandClock
+from device.kiosk.setup.tie import label
 from sync.hub import schema
 from sync.hub.api import application
 from sync.hub.ca import Authority
@@ -270,6 +271,10 @@ def test_a_terminal_is_revoked_over_http_where_the_hub_has_the_wires_side(hub, c
     assert client.post(f"{API}/terminals/t1/revocation").status_code == 409
     claims = Claims(hub.storage, Authority.new("hub", hub.clock), lambda: None, hub.clock)
     wired = Client(application(hub, claims), client._token)
+    shown = {"shown": label("4F2A91C0", "8K2M4-Q1TZ9-0RW3X-7HCVN")}
+    assert wired.post(f"{API}/terminals/t1/claim-code", json=shown).json() == {"terminal_id": "t1", "code": ""}
+    assert wired.post(f"{API}/terminals/t1/claim-code", json=shown).status_code == 409
+    assert len(wired.post(f"{API}/terminals/t1/claim-code").json()["code"]) == 23
     assert wired.post(f"{API}/terminals/t1/revocation").json()["state"] == "revoked"
     assert wired.post(f"{API}/terminals/nosuch/revocation").status_code == 404
     assert wired.post(f"{API}/terminals", json={"terminal_id": "hub", "site_id": "hq"}).status_code == 422

@@ -24,6 +24,7 @@ from sync.hub import schema
 from sync.hub.ca import Authority, RequestRefused, serial_of
 from sync.hub.claim_api import FAILURES, router
 from sync.hub.claims import ClaimRefused, Claims, Contact
+from sync.hub.errors import FieldRefused, InTheWay
 from sync.hub.storage import Storage
 from sync.wire.claim import Claim, Renewal, sign_renewal
 from sync.wire.sign import Signer
@@ -119,6 +120,29 @@ def test_a_code_is_void_after_its_time_after_its_use_and_after_a_newer_one(desk:
     desk.clock.advance(72 * 3600 + 1)
     with pytest.raises(ClaimRefused):
         desk.claims.claim(post(ask(late)))
+
+
+def test_a_terminal_is_let_in_by_the_code_that_it_shows_itself(desk: Desk) -> None:
+    shown = "DOOR1:4F2A91C0:8K2M4-Q1TZ9-0RW3X-7HCVN"
+    older = desk.claims.issue("t1")
+    desk.claims.expect("t1", shown.lower() + "\n")
+    with pytest.raises(ClaimRefused):
+        desk.claims.claim(post(ask(older)))
+    assert desk.claims.claim(post(ask("8K2M4-Q1TZ9-0RW3X-7HCVN"))).terminal_id == "t1"
+    for terminal in ("t1", "t2"):
+        with pytest.raises(InTheWay, match="shows a fresh one"):
+            desk.claims.expect(terminal, shown)
+    with pytest.raises(ClaimRefused):
+        desk.claims.expect("t9", "8K2M4-Q1TZ9-0RW3X-7HCVP")
+
+
+@pytest.mark.parametrize("shown", ["", "DOOR1:4F2A91C0:", "8K2M4-Q1TZ9-0RW3X-7HCV", "8K2M4-Q1TZ9-0RW3X-7HCVNN",
+                                   "8K2M4-Q1TZ9-0RW3X-7HCVU", "https://example.org/", "é" * 20])
+def test_what_no_terminal_shows_is_no_code(desk: Desk, shown: str) -> None:
+    code = desk.claims.issue("t1")
+    with pytest.raises(FieldRefused):
+        desk.claims.expect("t1", shown)
+    assert desk.claims.claim(post(ask(code))).terminal_id == "t1"
 
 
 def test_a_request_that_is_not_in_order_leaves_the_code_good(desk: Desk) -> None:

@@ -127,6 +127,11 @@ def test_terminals_modes_and_codes(fleethub, started, tmp_path):
     assert fleethub("terminal", "add", "a b")[0] == 2
     assert fleethub("terminal", "code", "door-1", "--life", "2h")[0] == 0
     assert fleethub("terminal", "code", "nosuch")[0] == 1
+    shown = ("--shown", "DOOR1:4F2A91C0:8K2M4-Q1TZ9-0RW3X-7HCVN")
+    assert "provision --shown" in fleethub("terminal", "code", "door-1", *shown)[1]
+    assert fleethub("terminal", "add", "door-2", *shown)[0] == 1  # that code has been told already
+    assert fleethub("terminal", "add", "door-2", "--shown", "DOOR1:4F2A91C0:8K2M4")[0] == 2
+    assert "door-2" not in fleethub("status")[1]
     assert "lockdown until" in fleethub("mode", "door-1", "lockdown", "--for", "2h")[1]
     assert fleethub("mode", "door-1", "free", "--for", "2x")[0] == 2
     assert fleethub("command", "door-1", "release")[0] == 1

@@ -31,6 +31,7 @@ FLAG = "/etc/door/.provisioning"
 RESETTING = "/var/lib/door/.resetting"
 CERTIFICATES = ("ca.pem", "terminal.pem")
 RENEWED = "/var/lib/door/link"  # door-syncd renews the certificates, and may write nowhere in /etc
+SHOWN = "/var/lib/door/journal/claim-code"  # as of the kiosk's page for installers
 LONGEST_CODE = 64
 
 
@@ -52,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     code = parser.add_mutually_exclusive_group()
     code.add_argument("--code", help="the one-time code")
     code.add_argument("--code-file", type=Path, metavar="FILE", help="a file that holds it")
+    code.add_argument("--shown", action="store_true", help="the code that this terminal's own page shows as QR code, "
+                                                          "of which the hub was told: fleethub terminal add --shown")
     parser.add_argument("--again", action="store_true", help="although the terminal is tied to a hub: new keys")
     parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
@@ -105,7 +108,7 @@ def _judge_clock(tree: Tree) -> None:
 def _claim(tree: Tree, options: argparse.Namespace, staging: str) -> None:
     """Have the release claim the code; Stop with what to do where the hub does not give the link."""
     words = [*release.program(tree, "door-syncd"), "claim", "--hub", options.hub,
-             "--ca", _lent(tree, options.ca, staging), "--code", _code(options)]
+             "--ca", _lent(tree, options.ca, staging), "--code", _code(tree, options)]
     done = subprocess.run(words, env={**os.environ, "DOOR_LINK": seen(tree, f"{staging}/link.toml")},
                           capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -130,16 +133,20 @@ def _lent(tree: Tree, file: Path, staging: str) -> str:
     return seen(tree, f"{staging}/hub-ca.pem")
 
 
-def _code(options: argparse.Namespace) -> str:
+def _code(tree: Tree, options: argparse.Namespace) -> str:
     if options.code is not None:
         code = options.code
+    elif options.shown:
+        code = (tree.read(SHOWN) or b"").decode("ascii", "replace")
+        if not code:
+            raise Stop("this terminal shows no code yet: look at its page /setup, and tell the hub of the code there")
     elif options.code_file is not None:
         with options.code_file.open(encoding="ascii", errors="replace") as file:
             code = file.read(LONGEST_CODE + 2)
     elif sys.stdin.isatty():
         code = getpass.getpass("claim code: ")
     else:
-        raise WrongUsage("give the claim code with --code or --code-file")
+        raise WrongUsage("give the claim code with --code or --code-file, or --shown for this terminal's own")
     code = code.strip()
     if not 0 < len(code) <= LONGEST_CODE or not code.isascii():
         raise WrongUsage("a claim code looks like 8K2M4-Q1TZ9-0RW3X-7HCVN")
@@ -158,6 +165,7 @@ def _steps(store: Store, staging: str) -> Iterator[Step]:
             yield _late(tree, f"{folder}/{name}", f"{staging}/{name}", owner)
     yield store.dropin_step("doord")
     yield store.dropin_step("door-syncd")
+    yield gone_step(tree, SHOWN, "a code is good once; should there be no link again, the page shows a fresh one")
     yield Step(f"write {LINK}", "from now on the hub says who may enter", partial(_is_linked, tree, staging),
                partial(_link, tree, staging))
     yield gone_step(tree, FLAG, "it is whole")

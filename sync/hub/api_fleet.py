@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 
 from sync.hub.api_access import Caller, TheHub, needs
 from sync.hub.api_models import (
+    CodeAsked,
     CodeGiven,
     CommandAsked,
     CommandGiven,
@@ -59,10 +60,13 @@ def set_groups(hub: TheHub, terminal_id: str, asked: GroupsAsked) -> TerminalGiv
 
 
 @routes.post("/terminals/{terminal_id}/claim-code", dependencies=ADMIN, status_code=201, tags=["terminals"])
-def make_code(request: Request, hub: TheHub, terminal_id: str) -> CodeGiven:
-    """A new one-time code; older ones are void."""
+def make_code(request: Request, hub: TheHub, terminal_id: str, asked: CodeAsked | None = None) -> CodeGiven:
+    """A new one-time code, or the one that the terminal shows itself; older ones are void."""
     hub.fleet.get(terminal_id)
-    return CodeGiven(terminal_id=terminal_id, code=_claims(request).issue(terminal_id))
+    if asked is None or not asked.shown:
+        return CodeGiven(terminal_id=terminal_id, code=_claims(request).issue(terminal_id))
+    _claims(request).expect(terminal_id, asked.shown)
+    return CodeGiven(terminal_id=terminal_id, code="")
 
 
 @routes.post("/terminals/{terminal_id}/revocation", dependencies=ADMIN, tags=["terminals"])

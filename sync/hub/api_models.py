@@ -288,8 +288,14 @@ class EventsGiven(BaseModel):
     next: str | None
 
 
+class CodeAsked(Asked):
+    """shown: what the terminal's own page shows, as its QR code reads (`DOOR1:SERIAL:CODE`)."""
+
+    shown: str = Field("", max_length=100)
+
+
 class CodeGiven(BaseModel):
-    """A claim code, shown this once."""
+    """A claim code, shown this once; empty where the terminal shows one itself."""
 
     terminal_id: str
     code: str

@@ -20,6 +20,7 @@ from device.clock import Clock
 from device.errors import TerminalError
 from device.store.trust import Verifier, key_id_of, open_envelope
 from sync.hub.ca import Authority
+from sync.hub.errors import FieldRefused, InTheWay
 from sync.hub.identities import Identities
 from sync.hub.schema import claims, departures, terminals
 from sync.hub.storage import Storage, Tx
@@ -63,13 +64,26 @@ class Claims:
     def issue(self, terminal_id: str, life: timedelta = LIFE) -> str:
         """A new code for a terminal that is in the fleet, e.g. `8K2M4-Q1TZ9-0RW3X-7HCVN`; older ones are void."""
         code = "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
-        now = self._clock.now()
-        with self._storage.write() as tx:
-            self._terminal(tx, terminal_id)
-            tx.run(sa.delete(claims).where(claims.c.terminal_id == terminal_id, claims.c.used.is_(None)))
-            tx.run(sa.insert(claims).values(code_hash=_hash(code), terminal_id=terminal_id, created=milliseconds(now),
-                                            expires=milliseconds(now + life)))
+        self._keep(terminal_id, code, life)
         return "-".join(code[i:i + 5] for i in range(0, _LENGTH, 5))
+
+    def expect(self, terminal_id: str, shown: str, life: timedelta = LIFE) -> None:
+        """Let a terminal in by the code that it shows itself, as its installer's page has it: the QR code's text
+        (`DOOR1:SERIAL:CODE`) or the code alone; older ones are void.
+
+        FieldRefused where that is no code; InTheWay where it was told before.
+        """
+        self._keep(terminal_id, self.checked(shown), life)
+
+    def checked(self, shown: str) -> str:
+        """The code in what a terminal shows; refused as by `expect`."""
+        code = shown.strip().upper().rpartition(":")[2].translate(_READ_AS)
+        if len(code) != _LENGTH or not set(code) <= set(_LETTERS):
+            raise FieldRefused("shown", "give what the terminal shows, e.g. DOOR1:4F2A:8K2M4-Q1TZ9-0RW3X-7HCVN")
+        with self._storage.read() as tx:
+            if tx.one(sa.select(claims.c.used).where(claims.c.code_hash == _hash(code))):
+                raise InTheWay("this code was told before; a terminal that was claimed or reset shows a fresh one")
+        return code
 
     def claim(self, data: bytes) -> Claimed:
         """What a terminal that posted `data` (a `Claim`) is given.
@@ -128,6 +142,15 @@ class Claims:
     def shut_out(self) -> list[str]:
         """Terminals that may hold a certificate and are ours no longer."""
         return self._identities.shut_out()
+
+    def _keep(self, terminal_id: str, code: str, life: timedelta) -> None:
+        """From now on this code, and no older one, claims that terminal."""
+        now = self._clock.now()
+        with self._storage.write() as tx:
+            self._terminal(tx, terminal_id)
+            tx.run(sa.delete(claims).where(claims.c.terminal_id == terminal_id, claims.c.used.is_(None)))
+            tx.run(sa.insert(claims).values(code_hash=_hash(code), terminal_id=terminal_id, created=milliseconds(now),
+                                            expires=milliseconds(now + life)))
 
     def _take(self, tx: Tx, code: str, now: datetime) -> str:
         """The terminal that a code is for; the code is used up by it, once, whoever else tries meanwhile."""

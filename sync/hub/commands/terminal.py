@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WAIT_S = 15.0
 
 
+SHOWN = "the code that the terminal's own page shows, as its QR code reads; else a new one is made here"
+
+
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser("terminal", help="add, list, move and remove terminals",
                                  epilog="example: fleethub terminal add door-1 --group staff")
@@ -32,12 +35,14 @@ def add_parser(commands: Any) -> None:
     add.add_argument("--group", action="append", default=[], metavar="GROUP", help="may be given several times")
     add.add_argument("--site", help="needed where there is more than one")
     add.add_argument("--title", default="")
+    add.add_argument("--shown", metavar="CODE", help=SHOWN)
     add_json(add)
     add.set_defaults(run=run_add)
     code = verbs.add_parser("code", help="a new claim code; older ones are void",
                             epilog="example: fleethub terminal code door-1 --life 2h")
     code.add_argument("terminal", metavar="TERMINAL")
     code.add_argument("--life", default="3d", metavar="SPAN", help="how long it is good (default 3d)")
+    code.add_argument("--shown", metavar="CODE", help=SHOWN)
     code.set_defaults(run=run_code)
     groups = verbs.add_parser("groups", help="set the groups that a terminal serves",
                               epilog="example: fleethub terminal groups door-1 staff lab")
@@ -83,24 +88,34 @@ def run_add(arguments: argparse.Namespace) -> int:
         known = [site_id for site_id, _ in hub.groups.sites()]
         if arguments.site is None and len(known) != 1:
             raise FieldRefused("--site", f"name one of {', '.join(known)}")
+        if arguments.shown is not None:
+            _claims(hub).checked(arguments.shown)
         hub.fleet.add(arguments.terminal, arguments.site or known[0], arguments.group, arguments.title)
-        code = claim_code(hub, arguments.terminal)
+        code = claim_code(hub, arguments.terminal, shown=arguments.shown)
     if arguments.json:
         say_json({"terminal_id": arguments.terminal, "code": code})
     else:
-        say(f"terminal {arguments.terminal} added; on the terminal: door-syncd claim --code {code}")
+        say(f"terminal {arguments.terminal} added; on the terminal: {_next(code)}")
     return 0
 
 
 def run_code(arguments: argparse.Namespace) -> int:
     with the_hub(arguments) as hub:
-        say(claim_code(hub, arguments.terminal, arguments.life))
+        code = claim_code(hub, arguments.terminal, arguments.life, arguments.shown)
+    say(code or f"{arguments.terminal} may claim with the code that it shows: {_next(code)}")
     return 0
 
 
-def claim_code(hub: Hub, terminal_id: str, life: str = "3d") -> str:
-    """A new one-time code."""
-    return _claims(hub).issue(terminal_id, span(life))
+def claim_code(hub: Hub, terminal_id: str, life: str = "3d", shown: str | None = None) -> str:
+    """A new one-time code; "" where the terminal shows one itself."""
+    if shown is None:
+        return _claims(hub).issue(terminal_id, span(life))
+    _claims(hub).expect(terminal_id, shown, span(life))
+    return ""
+
+
+def _next(code: str) -> str:
+    return f"door-syncd claim --code {code}" if code else "firmware_scripts/provision --shown"
 
 
 def run_groups(arguments: argparse.Namespace) -> int:

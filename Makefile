@@ -1,7 +1,7 @@
 # Two commands do all the set-up: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-arm64 check pins bench docs faults faults-kills faults-store faults-daemons \
-	faults-orders faults-rules slow sbom
+.PHONY: help run test test-arm64 check pins bench docs faults faults-hub faults-doord faults-store \
+	faults-daemons faults-orders faults-rules slow sbom
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,15 +23,19 @@ check: ## style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-faults: ## kills, cuts, damage and random orders in their full counts, on two cores at once
+faults: ## kills, cuts, damage and random orders in their full counts: three runs at once, which mostly wait
 	@$(PYTHON) firmware_scripts/prepare --for test
-	@$(MAKE) --no-print-directory -j 2 --keep-going faults-kills faults-store faults-daemons faults-orders faults-rules
+	@$(MAKE) --no-print-directory -j 3 --keep-going faults-hub faults-doord faults-store faults-daemons \
+		faults-orders faults-rules
 
 FAULTS := $(BIN)/pytest -o timeout=4000
 
-faults-kills:
-	DOOR_KILLS=200 DOOR_EVENTS=100000 $(FAULTS) tests/faults/test_sync_kills.py tests/faults/test_sync_doord_kills.py \
-		tests/test_agent_live.py tests/faults/test_sync_line.py tests/faults/test_flood.py
+faults-hub:
+	DOOR_KILLS=200 $(FAULTS) tests/faults/test_sync_kills.py tests/test_agent_live.py
+
+faults-doord:
+	DOOR_KILLS=200 DOOR_EVENTS=100000 $(FAULTS) tests/faults/test_sync_doord_kills.py tests/faults/test_sync_line.py \
+		tests/faults/test_flood.py
 
 faults-store:
 	DOOR_KILLS=1000 DOOR_CUTS=10000 DOOR_DAMAGE=1500 $(FAULTS) tests/test_store_kills.py \

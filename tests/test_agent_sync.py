@@ -64,7 +64,7 @@ def test_the_door_is_told_as_soon_as_it_moves_and_nothing_where_doord_is_silent(
     for phase, mode in (("released", "normal"), ("open", "normal"), ("secure", "lockdown")):
         doord_says(phase=phase, mode=mode)
         before = len(synced.hub.reports)
-        for _ in range(4):
+        for _ in range(8):
             synced.hub.clock.advance(0.5)
             synced.work()
         synced.talk()
@@ -393,6 +393,7 @@ def test_people_enrolled_by_hand_before_there_was_a_hub_are_removed(tmp_path):
     bench.agent._writer.put_template(template(900))
     again = bench.restarted()
     assert not again.living()
+    again.close()
 
 
 def test_a_terminal_restored_from_an_old_backup_catches_up(synced, tmp_path):

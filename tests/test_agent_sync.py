@@ -62,9 +62,9 @@ def test_the_door_is_told_as_soon_as_it_moves_and_nothing_where_doord_is_silent(
         (synced.where.root / "status.json").write_text(json.dumps(kept))
 
     for phase, mode in (("released", "normal"), ("open", "normal"), ("secure", "lockdown")):
-        doord_says(phase=phase, mode=mode)
         before = len(synced.hub.reports)
         for _ in range(8):
+            doord_says(phase=phase, mode=mode)
             synced.hub.clock.advance(0.5)
             synced.work()
         synced.talk()

@@ -139,7 +139,7 @@ def test_a_full_frame_attack_shows_neither_border_nor_room(name: str, size: tupl
     lens = stage(*size).lens
     for t in (0.5, 2.0, 3.7):
         attack = SCENES[name].at(t).attacks[0]
-        texture = stage(*size)._instrument(attack.instrument)
+        texture = stage(*size)._instrument(attack)
         sheet = surfaces(attack, texture, texture, DAY)
         assert len(sheet) == 1
         height, width = texture.levels[0].shape[:2]

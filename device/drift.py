@@ -59,7 +59,7 @@ class DriftWatch:
 
     def _look_at_card(self) -> None:
         """A card that was made anew counts from then on, with visitors who came after it."""
-        there = [(path.stat().st_mtime_ns, path) for path in self._paths if path.is_file()]
+        there = [(mtime, path) for path in self._paths if (mtime := _written(path))]
         newest = max(there, default=None)
         if newest == self._seen:
             return
@@ -70,3 +70,11 @@ class DriftWatch:
             self._card = read_card(newest[1]) if newest is not None else None
         except ConfigError as error:
             log.warning("%s", error)
+
+
+def _written(path: Path) -> int:
+    """When a file was written, nanoseconds since 1970; 0 where there is none, or none that may be looked at."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

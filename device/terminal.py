@@ -146,8 +146,8 @@ class Terminal:
         self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera,
                                                 self.kiosk.lamp if self.kiosk else None)
         self.witness = self._witness()
-        own = settings.own if settings is not None else DEFAULT_PATH
-        self._drift = DriftWatch((own.parent, where.journal_db.parent), self._degrade)
+        own = [settings.own.parent] if settings is not None else []
+        self._drift = DriftWatch([*own, where.journal_db.parent], self._degrade)
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
             self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,

@@ -92,3 +92,12 @@ def test_without_a_card_or_with_a_damaged_one_there_is_nothing_to_compare(door: 
     (door.folders[0] / CARD_NAME).unlink()
     door.visited(LEAST_RECENT, score=0.1)
     assert door.told == []
+
+
+def test_a_folder_that_may_not_be_looked_into_stops_no_door(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    door.visited(LEAST_RECENT, score=0.1)
+    assert door.told == []

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, count, pairwise
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from pad_scenes import VGA, judged, lit, seeded, views
-from rehearsal_samples import people
+from rehearsal_samples import models, people
 
+from device.face.lookout import Lookout
+from device.face.pad import screenlight
 from device.face.pad.infrared import FRAMES, Infrared, Pairing
 from device.face.pad.judge import View
-from device.face.pad.screenlight import COLOURS, FLASH_S, LEAST_FLASHES, Flashes, ScreenLight
+from device.face.pad.screenlight import (
+    COLOURS,
+    FLASH_S,
+    LEAST_FLASHES,
+    LEAST_REFLECTION,
+    LONGEST_LAG_S,
+    Flashes,
+    ScreenLight,
+)
+from device.face.quality import DOOR, Inspector
+from device.frame import Frame
 from device.rehearsal.infrared import InfraredStage
 from device.rehearsal.light import DARK, DAY, Light
 from device.rehearsal.people import SITTER, STRANGERS
@@ -89,6 +103,42 @@ def test_colours_are_random_and_change_every_time() -> None:
         assert len(colours) == LEAST_FLASHES
         assert all(colour in COLOURS for colour in colours)
         assert all(first != second for first, second in pairwise(colours))
+
+
+def test_no_random_sequence_is_taken_for_another() -> None:
+    times = [step / 30 for step in range(int((FLASH_S * LEAST_FLASHES + 0.2) * 30))]
+    sequences = [Flashes.at_random(seeded(seed), 0.0) for seed in range(60)]
+    seen = [screenlight._balance(np.array([one.colour_at(t - 0.08) or (0, 0, 0) for t in times], np.float32))
+            for one in sequences]
+    lags = [0.02 * step for step in range(int(LONGEST_LAG_S / 0.02) + 1)]
+    scores = [max(screenlight._likeness(seen[other], times, sequences[one], lag) for lag in lags)
+              for one, other in combinations(range(60), 2)]
+    print(f"{len(scores)} pairs: highest {max(scores):.3f}; {sum(score >= 0.7 for score in scores)} of .7 or more")
+    assert max(scores) < ScreenLight.threshold
+
+
+def test_people_before_a_real_webcam_reflect_nothing_where_nothing_flashes(data_dir: Path) -> None:
+    deviations = [deviation for path in sorted((data_dir / "video").glob("*.gif")) for deviation in moved(path)]
+    print(f"deviations of the balance without flashes: {', '.join(f'{one:.4f}' for one in sorted(deviations))}")
+    assert deviations
+    assert max(deviations) < LEAST_REFLECTION
+
+
+def moved(path: Path, fps: float = 12.5) -> Iterator[float]:
+    """Deviation of the colour balance of each face of a clip, over as long as flashes last."""
+    lookout, capture, colours = Lookout(models()), cv2.VideoCapture(str(path)), dict[int, list[np.ndarray]]()
+    for number in count():
+        is_read, picture = capture.read()
+        if not is_read:
+            break
+        frame = Frame(number, 100.0 + number / fps, cv2.resize(picture, (960, 540)))
+        for track in lookout.see(frame):
+            if track.face.mesh is not None:
+                view = View(frame, track.face, Inspector(DOOR).inspect(frame.pixels, track.face))
+                colours.setdefault(track.face.track_id, []).append(screenlight.skin_colour(view))
+    for seen in colours.values():
+        if len(seen) >= 3 * LEAST_FLASHES:
+            yield float(screenlight._balance(np.log(np.maximum(np.array(seen[:41]), 1.0))).std())
 
 
 # --- infrared ----------------------------------------------------------------------------------------------

@@ -29,7 +29,13 @@ class Positions:
     counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def of(cls, by_person: dict[str, Position]) -> Positions:
+    def of(cls, told: Iterable[Position]) -> Positions:
+        """Of all that is told, area by area; of one person the newest word counts."""
+        by_person: dict[str, Position] = {}
+        for position in told:
+            known = by_person.get(position.person_id)
+            if known is None or known.at < position.at:
+                by_person[position.person_id] = position
         counts = Counter(position.area_id for position in by_person.values())
         return cls(MappingProxyType(by_person), MappingProxyType(counts))
 

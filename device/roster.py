@@ -167,7 +167,7 @@ class RosterKeeper:
         models = reader.models()
         foreign = sum(count for model_id, count in models.items() if model_id != self._card.model_id)
         return Roster(gallery.generation, gallery, self._threshold(gallery), self._rules(reader),
-                      reader.people_count(), rejected, foreign, Positions.of(dict(self._positions)))
+                      reader.people_count(), rejected, foreign, Positions.of(self._positions.values()))
 
     def _follow_positions(self, reader: CacheReader, generation: int) -> None:
         if generation < 0:

@@ -35,10 +35,11 @@ from device.store.records import NewEntry, Person, Template
 from device.store.seal import load_key
 from device.threads import Worker
 from sync.hub import consent
-from sync.hub.ledger import Drop, Put, group_stream
+from sync.hub.ledger import Drop, Put
 from sync.hub.serve import Service
 from sync.tryout import GROUP, SYNCD, TERMINAL, Fleet, fleet
 from sync.wire.messages import Page
+from sync.wire.streams import group_stream
 from sync.wire.templates import template_body
 
 STREAM = group_stream(GROUP)

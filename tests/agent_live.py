@@ -136,6 +136,8 @@ class Follower:
                 last = generation
                 self.seen.append((generation, time.monotonic()))
                 journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", generation),)))
+        if reader is not None:
+            reader.close()
         journal.close()
 
     def close(self) -> None:

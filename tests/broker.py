@@ -17,6 +17,7 @@ from device.clock import SystemClock
 from sync.hub.broker import Broker
 from sync.hub.broker_config import Served, mosquitto_acl
 from sync.hub.ca import HUB, Authority, Issued
+from sync.wire.streams import group_stream
 
 SITE = "site"
 
@@ -32,7 +33,9 @@ def request(name: str = "whoever") -> tuple[bytes, bytes]:
 
 
 def served(groups: dict[str, tuple[str, ...]]) -> list[Served]:
-    return [Served(terminal_id, SITE, names) for terminal_id, names in groups.items()]
+    """Of each terminal the groups that it serves, or whole names of streams."""
+    return [Served(terminal_id, SITE, tuple(name if "/" in name else group_stream(name) for name in names))
+            for terminal_id, names in groups.items()]
 
 
 class PrivateBroker:

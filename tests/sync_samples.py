@@ -27,7 +27,7 @@ from device.store.records import Entry
 from device.store.trust import Opener
 from device.store.trust_chain import TrustChain
 from sync.hub.hub import Hub
-from sync.hub.ledger import Put, group_stream
+from sync.hub.ledger import Put
 from sync.hub.people import Newcomer
 from sync.hub.serve import Service
 from sync.wire import topics
@@ -52,6 +52,7 @@ from sync.wire.messages import (
 )
 from sync.wire.seal import GroupSeal
 from sync.wire.sign import Signer
+from sync.wire.streams import group_stream
 from sync.wire.templates import from_columns, template_body
 
 M = TypeVar("M")

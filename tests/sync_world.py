@@ -25,12 +25,13 @@ from device.door.types import Command
 from device.errors import TerminalError
 from device.link import Link
 from device.orders_desk import OrdersDesk, Trust, keys_followed
+from device.passages import Positions
 from device.store.cache import CacheReader
 from device.store.cache_writer import CacheWriter
 from device.store.journal import Journal, JournalReader
 from device.store.keeper import JournalKeeper
 from device.store.places import make_folders, places
-from device.store.records import NewEntry
+from device.store.records import NewEntry, Position
 from device.store.trust import Opener
 from device.store.trust_chain import TrustChain
 from sync.agent.agent import Agent, Keys
@@ -40,13 +41,13 @@ from sync.hub.ca import Authority
 from sync.hub.claims import Claims, Contact
 from sync.hub.events import Query
 from sync.hub.hub import Hub
-from sync.hub.ledger import group_stream, terminal_stream
 from sync.hub.places import places as hub_places
 from sync.hub.roster import Roster
 from sync.hub.wire_side import WireSide
 from sync.wire.claim import Claim
 from sync.wire.digest import DigestTree
 from sync.wire.sign import Signer
+from sync.wire.streams import group_stream
 
 GROUPS = ("staff", "lab")
 
@@ -123,6 +124,20 @@ class Door:
         for _ in range(count):
             assert self.journal.append(NewEntry("release", "granted_face", None, (("n", self.happened),)))
             self.happened += 1
+
+    def passes(self, person_id: str, area: str | None) -> None:
+        """Somebody passes the door, into an area or out."""
+        reason = "entered" if area else "left"
+        assert self.journal.append(NewEntry("passage", reason, person_id, (("area", area),)))
+
+    def positions(self) -> dict[str, str]:
+        """Where people are, as this door is told: person -> area."""
+        reader = CacheReader.open(self.where.gallery_db, KEY)
+        try:
+            found, _ = reader.records_since("position", Position, -1)
+        finally:
+            reader.close()
+        return {one.person_id: one.area_id for one in Positions.of(found.values()).by_person.values()}
 
     def follow(self) -> None:
         """What doord does all the time: take over a new generation and say so in its journal; begin a new journal
@@ -418,8 +433,7 @@ class World:
         return found
 
     def streams_of(self, door: Door) -> list[str]:
-        served = self.hub.fleet.get(door.terminal_id).groups
-        return [terminal_stream(door.terminal_id), *map(group_stream, served)]
+        return self.hub.fleet.streams_of(door.terminal_id)
 
     def stored(self, door: Door) -> list[int]:
         """Numbers of the things that happened at a door, as the hub has them."""

@@ -246,7 +246,7 @@ def test_what_the_own_stream_says_of_groups_is_read_strictly(synced):
     for wrong in (b"", b"{", b'{"staff": -1}', b'{"staff": "x"}', b"[1]", b"7", b"[" * 10_000):
         synced.hub.streams[OWN_STREAM].put(Raw(GROUPS, wrong))
         synced.talk()
-        assert synced.agent.served.groups() == ("staff",)
+        assert synced.agent.served.streams() == ("group/staff",)
     synced.hub.streams[OWN_STREAM].put(Raw(GROUPS, b'["lab", "staff"]'))
     synced.talk()
-    assert synced.agent.served.groups() == ("lab", "staff")
+    assert synced.agent.served.streams() == ("group/lab", "group/staff")

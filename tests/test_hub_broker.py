@@ -23,7 +23,7 @@ from patience import SLOWER
 from device.clock import SystemClock
 from sync.hub import cli
 from sync.hub.broker import Broker, BrokerMissing
-from sync.hub.broker_config import Files, emqx_acl, emqx_config, mosquitto_acl, mosquitto_config
+from sync.hub.broker_config import Files, Served, emqx_acl, emqx_config, mosquitto_acl, mosquitto_config
 from sync.hub.broker_files import authority_of
 from sync.hub.ca import Authority, serial_of
 from sync.hub.claims import Claims, Contact
@@ -31,12 +31,13 @@ from sync.wire.claim import Claim
 from sync.wire.sign import Signer
 from sync.wire.topics import COMMAND, GROUP_PAGES, JOURNAL, PAGES, REPORT, TOPICS, Writer
 
+FOLLOWED = {"t1": ("staff", "area/hall-1"), "t2": ("guests", "area/hall-2")}
 CONTACT = Contact("127.0.0.1", 8883, (b"s" * 32,), b"o" * 32)
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    made = PrivateBroker(tmp_path_factory.mktemp("broker"), {"t1": ("staff",), "t2": ("guests",)})
+    made = PrivateBroker(tmp_path_factory.mktemp("broker"), FOLLOWED)
     yield made
     made.stop()
 
@@ -59,7 +60,7 @@ def test_a_terminal_writes_and_reads_its_own_topics_and_its_groups_and_nothing_e
     hub.subscribe(f"door/v1/{SITE}/terminal/+/+", "#")
     one.subscribe("door/#", "#", *(topic.everywhere(SITE) for topic in TOPICS))
     for topic in TOPICS:
-        for owner in ("t1", "t2", "staff", "guests"):
+        for owner in ("t1", "t2", "staff", "guests", "hall-1", "hall-2"):
             one.publish(topic.of(SITE, owner), b"one")
             hub.publish(topic.of(SITE, owner), b"hub")
     one.publish(REPORT.of("other", "t1"), b"one")
@@ -73,6 +74,7 @@ def test_a_terminal_writes_and_reads_its_own_topics_and_its_groups_and_nothing_e
     heard = {topic for topic, data in one.received if data == b"hub"}
     expected = {topic.of(SITE, "t1") for topic in TOPICS if topic.scope == "terminal" and topic.writer is Writer.HUB}
     expected |= {topic.of(SITE, "staff") for topic in TOPICS if topic.scope == "group"}
+    expected |= {topic.of(SITE, "hall-1") for topic in TOPICS if topic.scope == "area"}
     assert heard == expected
     hub.close()
     one.close()
@@ -89,7 +91,7 @@ def test_a_new_group_is_readable_after_a_reload_without_a_new_connection(broker:
         hub.publish(GROUP_PAGES.of(SITE, "staff"), b"after")
         time.sleep(0.05)
     assert one.received[0][1] == b"after"
-    broker.allow({"t1": ("staff",), "t2": ("guests",)})
+    broker.allow(FOLLOWED)
     hub.close()
     one.close()
 
@@ -191,8 +193,9 @@ def test_mosquittos_configuration_never_lets_anyone_in_unencrypted_or_unnamed(tm
 
 
 def test_both_access_lists_name_every_topic_of_the_table(tmp_path: Path) -> None:
-    groups = {"t1": ("staff",), "t2": ()}
-    acl, emqx = mosquitto_acl([SITE], served(groups)), emqx_acl([SITE], served(groups))
+    fleet = [Served("t1", SITE, ("group/staff", "area/hall-1")), Served("t2", SITE, ())]
+    acl, emqx = mosquitto_acl([SITE], fleet), emqx_acl([SITE], fleet)
+    owners = {"terminal": "t1", "group": "staff", "area": "hall-1"}
     assert f"pattern read door/v1/{SITE}/terminal/%u/command" in acl
     assert f"pattern write door/v1/{SITE}/terminal/%u/journal" in acl
     assert f"topic write {COMMAND.everywhere(SITE)}" in acl
@@ -200,10 +203,12 @@ def test_both_access_lists_name_every_topic_of_the_table(tmp_path: Path) -> None
     lines = [line for line in emqx.splitlines() if '"t1"' in line]
     for topic in TOPICS:
         action = "publish" if topic.writer is Writer.TERMINAL else "subscribe"
-        own = topic.of(SITE, "t1" if topic.scope == "terminal" else "staff")
+        own = topic.of(SITE, owners[topic.scope])
+        assert f" {own}\n" in acl or topic.scope == "terminal", topic
         assert [line for line in lines if f", {action}, " in line and f'"{own}"' in line], topic
     assert emqx.endswith("{deny, all}.\n")
-    assert "group" not in "".join(line for line in emqx.splitlines() if '"t2"' in line)
+    others = "".join(line for line in emqx.splitlines() if '"t2"' in line)
+    assert "/group/" not in others and "/area/" not in others
     assert "verify_peer" in emqx_config(Files(tmp_path), 8883)
 
 

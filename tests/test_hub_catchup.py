@@ -60,7 +60,7 @@ class Desk:
         self.line = Line(self.made, Verifier([signer.public]), opener)
         self.editions = Editions(hub.ledger, hub.keys)
         self.catchup = CatchUp(self.editions, signer, hub.clock, self.line)
-        self.terminal = Terminal("t1", "hq", signer.public, opener.public, ("staff",))
+        self.terminal = Terminal("t1", "hq", signer.public, opener.public, ("group/staff",))
 
     def ask(self) -> bool:
         head = self.hub.ledger.head(STREAM)
@@ -68,7 +68,7 @@ class Desk:
 
     def details(self, group: str = "staff") -> list[PageDetail]:
         """Of the pages that were carried, in their order."""
-        key = self.hub.keys.of_group(group)
+        key = self.hub.keys.of_stream(f"group/{group}")
         return [decode_body(key.open(page.detail, detail_place(page)), PageDetail) for _, page in self.line.carried]
 
     def is_whole(self, group: str = "staff") -> bool:
@@ -169,7 +169,7 @@ def test_somebody_removed_while_a_snapshot_is_being_made_does_not_spoil_it_and_i
     people = sorted(enrol(desk.hub, 300, groups=("lab",)))
     desk.hub.vault._storage._engine.dispose()
     before, gone = desk.hub.ledger.head("group/lab"), people[-1]
-    lab = Terminal("t2", "hq", desk.terminal.sign_public, desk.terminal.seal_public, ("lab",))
+    lab = Terminal("t2", "hq", desk.terminal.sign_public, desk.terminal.seal_public, ("group/lab",))
     publish = desk.line.publish
 
     def remove(topic: str, data: bytes, retain: bool = False, expires_s: int | None = None) -> bool:

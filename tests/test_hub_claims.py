@@ -170,15 +170,15 @@ def test_claiming_anew_and_revoking_replace_the_keys_of_the_groups_that_were_ser
     hub = open_hub(tmp_path / "hub", tmp_path_factory)
     claims = Claims(hub.storage, Authority.new(SITE, hub.clock), lambda: CONTACT, hub.clock)
     hub.fleet.add("t1", "hq", ["staff"])
-    lab = hub.keys.of_group("lab").key_id
-    keys = [hub.keys.of_group("staff").key_id]
+    lab = hub.keys.of_stream("group/lab").key_id
+    keys = [hub.keys.of_stream("group/staff").key_id]
     for act in (lambda: claims.claim(post(ask(claims.issue("t1")))), lambda: claims.claim(post(ask(claims.issue(
             "t1")))), lambda: claims.revoke("t1"), lambda: claims.claim(post(ask(claims.issue("t1"))))):
         act()
-        keys.append(hub.keys.of_group("staff").key_id)
+        keys.append(hub.keys.of_stream("group/staff").key_id)
     assert keys[0] == keys[1]  # whoever claims for the first time knows no key yet
     assert len(set(keys[1:])) == 4
-    assert hub.keys.of_group("lab").key_id == lab
+    assert hub.keys.of_stream("group/lab").key_id == lab
     assert (hub.fleet.get("t1").state, claims.shut_out()) == ("unheard", [])
     claims.revoke("t1")
     hub.fleet.add("t2", "hq", [])

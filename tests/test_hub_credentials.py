@@ -23,7 +23,7 @@ from device.store.trust import Verifier
 from sync.hub import cli
 from sync.hub.api import application
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
-from sync.hub.ledger import group_stream
+from sync.wire.streams import group_stream
 
 
 @pytest.fixture

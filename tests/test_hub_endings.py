@@ -28,12 +28,12 @@ from sync.hub.commands.setup import run_restore
 from sync.hub.endings import Endings
 from sync.hub.errors import NotThere
 from sync.hub.hub import Hub
-from sync.hub.ledger import group_stream
 from sync.hub.places import places
 from sync.hub.storage import Storage
 from sync.hub.vault import own_key
 from sync.wire.claim import Claim
 from sync.wire.sign import Signer
+from sync.wire.streams import group_stream
 
 GONE, WITHDRAWN, FACELESS, LEFT, CARDLESS, STAYS = (f"{number:032x}" for number in range(1, 7))
 
@@ -136,7 +136,7 @@ def test_terminals_rules_tokens_codes_and_group_keys_do_not_come_back_either(hub
     hub.fleet.put("moved", [Schedule("hours", ((),) * 7), AccessRule("r", "lab", schedule_id="hours")])
     token, kept = hub.tokens.make("admin")
     code = claims.issue("moved")
-    old_key = hub.keys.of_group("staff").key_id
+    old_key = hub.keys.of_stream("group/staff").key_id
     hub.storage.copy_to(tmp_path / "backup.db")
     claims.revoke("revoked")
     hub.fleet.remove("removed")
@@ -150,7 +150,7 @@ def test_terminals_rules_tokens_codes_and_group_keys_do_not_come_back_either(hub
     assert hub.fleet.get("moved").groups == ("lab",)
     assert {one.rule_id for one in hub.fleet.records("moved") if isinstance(one, AccessRule)} == {"lab"}
     assert hub.tokens.check(token) is None
-    assert hub.keys.of_group("staff").key_id != old_key
+    assert hub.keys.of_stream("group/staff").key_id != old_key
     assert len(hub.identities.revoked()) == 3
     claim = Claim(code, request()[0].decode(), Signer.new().public.hex(), "ab" * 32)
     with pytest.raises(ClaimRefused):

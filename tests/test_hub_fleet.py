@@ -23,7 +23,6 @@ from sync.hub import schema
 from sync.hub.courier import Courier
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.events import Query, place_of
-from sync.hub.ledger import terminal_stream
 from sync.hub.receipts import LISTED
 from sync.hub.roster import Roster, Terminal
 from sync.hub.times import milliseconds
@@ -31,6 +30,7 @@ from sync.wire.codec import decode
 from sync.wire.digest import DigestTree
 from sync.wire.messages import Cursor, HealthBody, JournalRow, Report
 from sync.wire.sign import Signer
+from sync.wire.streams import terminal_stream
 from sync.wire.topics import DESIRED
 
 
@@ -69,12 +69,12 @@ def test_serving_a_group_puts_a_rule_and_leaving_it_takes_it_away_with_the_key(h
         return {one.rule_id: one for one in hub.fleet.records("door-1")}
 
     assert rules() == {"staff": AccessRule("staff", "staff")}
-    first = hub.keys.of_group("staff")
+    first = hub.keys.of_stream("group/staff")
     hub.fleet.set_groups("door-1", ["lab"])
     assert set(rules()) == {"lab"}
     assert hub.fleet.streams_of("door-1") == ["group/lab", "terminal/door-1"]
     assert hub.fleet.serving("staff") == []
-    assert hub.keys.of_group("staff").key_id != first.key_id
+    assert hub.keys.of_stream("group/staff").key_id != first.key_id
     assert hub.keys.by_id(first.key_id).key_bytes() == first.key_bytes()
     config = [one for one in hub.ledger.living(terminal_stream("door-1")).changes if one.kind == "config"]
     assert json.loads(config[0].body) == ["lab"]
@@ -262,11 +262,11 @@ def test_deletions_stay_open_until_their_receipt(hub, clock):
 def test_a_removed_terminal_leaves_its_events_and_nothing_else(hub, clock):
     tell(hub, clock)
     hub.events.store("door-1", "j1", rows(3))
-    key = hub.keys.of_group("staff").key_id
+    key = hub.keys.of_stream("group/staff").key_id
     hub.fleet.remove("door-1")
     assert hub.fleet.all() == []
     assert hub.events.count() == 3
-    assert hub.keys.of_group("staff").key_id != key
+    assert hub.keys.of_stream("group/staff").key_id != key
     assert hub.ledger.living("terminal/door-1").changes == ()
     with pytest.raises(NotThere):
         hub.fleet.get("door-1")
@@ -349,7 +349,7 @@ def test_a_terminal_that_holds_a_later_state_than_a_restored_hub_knows_is_told_u
     link = type("Link", (), {"is_up": True, "publish": lambda self, topic, data, *more: sent.append(data) or True})()
     signer, opener = Signer.new(), Opener.new()
     courier = Courier(hub.orders, Roster(hub.storage), signer, clock, link)
-    door = Terminal("door-1", "hq", signer.public, opener.public, ("staff",))
+    door = Terminal("door-1", "hq", signer.public, opener.public, ("group/staff",))
     with hub.storage.write() as tx:
         tx.run(sa.update(schema.terminals).values(sign_public=signer.public, seal_public=opener.public))
     hub.orders.want("door-1", "lockdown")

@@ -28,9 +28,9 @@ from sync.hub import cli
 from sync.hub.api import application
 from sync.hub.errors import FieldRefused, NotThere
 from sync.hub.hub import Hub
-from sync.hub.ledger import terminal_stream
 from sync.hub.passes import KEPT, LONGEST, Asked
 from sync.hub.places import places
+from sync.wire.streams import terminal_stream
 
 POLICY = '[[rule]]\nid = "visits"\ngroup = "visitors"\nmethods = ["qr"]\n'
 

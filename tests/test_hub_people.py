@@ -21,8 +21,8 @@ from sync.hub import consent, schema
 from sync.hub.enrol import Photo
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.hub import open_eye
-from sync.hub.ledger import group_stream
 from sync.hub.storage import Storage
+from sync.wire.streams import group_stream
 from sync.wire.templates import from_body
 
 OWNERS = [getattr(schema, name).c.person_id for name in ("persons", "templates", "photos", "consents", "credentials")]
@@ -189,7 +189,7 @@ def test_nothing_of_a_person_lies_in_the_clear(hub, clock, portrait, tmp_path):
     done = hub.enroller.enrol(li_wei(), [picture], agreed(clock, agreement=hub.enroller.agreement))
     hub.people.add_credential(done.person_id, Method.CARD, b"CANARYCARD04A1")
     identity = hub.keys.identity()
-    group_key = hub.keys.of_group("staff").key_bytes()
+    group_key = hub.keys.of_stream("group/staff").key_bytes()
     vector = from_body(living(hub)["template", done.template_ids[0]]).vector
     assert hub.people.photo(done.template_ids[0]) == picture.data
     found = raw(tmp_path / "hub")
@@ -292,7 +292,7 @@ def test_groups_are_removed_only_when_empty(hub):
     with pytest.raises(InTheWay, match="1 persons"):
         hub.groups.remove("staff")
     hub.people.remove([one])
-    hub.keys.of_group("staff")
+    hub.keys.of_stream("group/staff")
     hub.groups.remove("staff")
     assert [group.group_id for group in hub.groups.all()] == ["lab"]
     with pytest.raises(FieldRefused, match="group_id"):

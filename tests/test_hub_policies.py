@@ -29,10 +29,10 @@ from sync.hub import cli, schema
 from sync.hub.api import application
 from sync.hub.errors import InTheWay, NotThere, PolicyRefused
 from sync.hub.hub import Hub
-from sync.hub.ledger import terminal_stream
 from sync.hub.places import places
 from sync.hub.policies import LONGEST, read, tomllib
 from sync.wire.messages import Change, PageBody
+from sync.wire.streams import terminal_stream
 
 OFFICE = """
 # who works here
@@ -235,7 +235,7 @@ def test_a_door_goes_by_the_policy_that_its_hub_was_given(tmp_path, tmp_path_fac
         world.seen.clear()
         given = world.hub.policies.put("t1", OFFICE)
         world.settle()
-        assert len(pages_seen(world)) == 1
+        assert len(pages_seen(world)) == 1  # of its own stream; the area's begins
         assert by_id(policy_at(door)) == by_id(records_of(OFFICE))
         assert policy_at(door).version == given.version
         assert verdict(door, worker, MONDAY_TEN) == "face_granted"
@@ -251,10 +251,11 @@ def test_a_door_goes_by_the_policy_that_its_hub_was_given(tmp_path, tmp_path_fac
 
 
 def pages_seen(world: World) -> set[tuple[int, int]]:
-    """(from_seq, to_seq) of every page that passed; one that was sent again is the same."""
+    """(from_seq, to_seq) of every page of a terminal's own that passed; one that was sent again is the same."""
     found = [msgspec.msgpack.decode(open_envelope(data).payload)
              for topic, data in world.seen if topic.endswith("/pages")]
-    return {(message["from_seq"], message["to_seq"]) for message in found if message["type"] == "page"}
+    return {(message["from_seq"], message["to_seq"]) for message in found
+            if message["type"] == "page" and message["stream"].startswith("terminal/")}
 
 
 def policy_at(door) -> PolicyRecords:

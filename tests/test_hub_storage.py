@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import subprocess
 import sys
@@ -76,6 +77,32 @@ def test_what_an_earlier_release_left_to_be_done_is_still_there_after_the_steps(
     with storage.read() as tx:
         assert [row.name for row in tx.all(sa.select(schema.shreds))] == ["gone"]
         assert [(row.version, row.epoch) for row in tx.all(sa.select(schema.desired))] == [(3, "")]
+    storage.close()
+
+
+def test_positions_and_keys_of_groups_are_taken_over_when_areas_get_streams_of_their_own(tmp_path):
+    steps = Config()
+    steps.set_main_option("script_location", str(_MIGRATIONS))
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+    with engine.begin() as connection:
+        steps.attributes["connection"] = connection
+        command.upgrade(steps, "0006")
+        for row in ("sites (site_id, title) VALUES ('hq', '')", "groups VALUES ('staff', 'hq', '')",
+                    "group_keys VALUES ('k1', 'staff', 5, NULL, x'01')", "streams VALUES (7, 'group/staff', 3, 0)",
+                    "changes VALUES (7, 'person', 'a', 1, 0, 5, 'a', x'0a', x'0b', NULL)",
+                    "changes VALUES (7, 'position', 'a', 2, 0, 5, 'a', x'0c', x'0d', NULL)",
+                    "changes VALUES (7, 'position', 'b', 3, 0, 5, '', NULL, NULL, x'0e')"):
+            connection.exec_driver_sql(f"INSERT INTO {row}")
+    engine.dispose()
+    storage = Storage.open(tmp_path / "hub.db")
+    with storage.read() as tx:
+        assert tx.value(sa.select(schema.streams.c.seq)) == 4
+        found = {(row.kind, row.key): row for row in tx.all(sa.select(schema.changes))}
+        gone = found[("position", "a")]
+        assert (gone.seq, gone.owner, gone.leaf, gone.sealed) == (4, "", None, None)
+        assert gone.erased == hashlib.sha256(b"\x0d").digest()
+        assert found[("person", "a")].sealed == b"\x0b" and found[("position", "b")].seq == 3
+        assert [(row.key_id, row.stream) for row in tx.all(sa.select(schema.stream_keys))] == [("k1", "group/staff")]
     storage.close()
 
 

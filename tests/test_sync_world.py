@@ -202,7 +202,7 @@ def test_a_broker_that_withholds_pages_is_noticed_and_said(world, pair):
 def test_a_group_key_that_was_replaced_while_a_terminal_was_away_reaches_it(world, pair):
     one, two = pair
     world.cut(one)
-    world.hub.keys.rotate("staff")
+    world.hub.keys.rotate("group/staff")
     world.enrol(2, 100)
     world.settle()
     world.mend(one)
@@ -304,7 +304,7 @@ def test_nothing_that_passes_the_broker_can_be_read_there(world, pair):
     heads = [world.hub.ledger.head(stream) for stream in ("group/staff", "terminal/t1")]
     canaries = [b"CANARY", b"release", b"granted_face", b"lockdown", b"gallery_loaded", MODEL.encode(),
                 one.boot.encode(), one.journal.journal.journal_id.encode(), b"run-1", b"open-door", b"hub_silent",
-                world.hub.keys.of_group("staff").key_id.encode(), world.hub.keys.identity().opener.public,
+                world.hub.keys.of_stream("group/staff").key_id.encode(), world.hub.keys.identity().opener.public,
                 *(head.digest for head in heads), *(person_id.encode() for person_id in ids(1, 20)),
                 *(bytes.fromhex(person_id) for person_id in ids(1, 20))]
     assert not [canary for canary in canaries if canary in passed]
@@ -321,7 +321,7 @@ def test_a_hub_whose_clock_was_decades_ahead_is_followed_when_it_is_put_right(wo
     for _ in range(8):
         world.round(61.0)
     assert not one.agent.faults()
-    world.hub.keys.rotate("staff")  # a new key bears a later number than any before, whatever the clock says
+    world.hub.keys.rotate("group/staff")  # a new key bears a later number than any before, whatever the clock says
     world.enrol(1, 200)
     world.settle(5)
 

@@ -59,7 +59,8 @@ def name_of(value) -> str:
 @pytest.mark.parametrize(("topic", "message", "signer", "opener"), SEALED, ids=name_of)
 def test_the_kept_sample_of_a_sealed_message_is_what_it_was(topic, message, signer, opener):
     name = topic.of("site", "t1")
-    data = kept(f"{name_of(message)}.msgpack", lambda: encode_to(opener.public, message, name, signer))
+    sample = f"{name_of(message)}{'OfArea' if getattr(message, 'scope', '') == 'area' else ''}.msgpack"
+    data = kept(sample, lambda: encode_to(opener.public, message, name, signer))
     trusted = Verifier([signer.public])
     assert decode(data, name, trusted, opener) == message
     outer = msgspec.msgpack.decode(open_signed(data, name, trusted), type=Sealed)
@@ -127,7 +128,7 @@ def test_every_kind_of_message_has_a_sample_and_every_sample_a_kind():
     kinds = {type(message) for _, message, _, _ in SEALED} | {m.Page, Head}
     assert kinds == set(m.AnyMessage.__args__)  # type: ignore[attr-defined]
     names = {f"{kind.__name__}.msgpack" for kind in kinds} | {f"{name_of(one)}.json" for one in content.OVER_HTTP}
-    names |= {"HubKeys.msgpack", "HubKeys.handed", "Renewal.msgpack", "Report.updating"}
+    names |= {"GroupKeyOfArea.msgpack", "HubKeys.msgpack", "HubKeys.handed", "Renewal.msgpack", "Report.updating"}
     assert {path.name for path in SAMPLES.iterdir()} == names
 
 

@@ -22,7 +22,7 @@ from sync.wire.templates import to_columns
 HUB, TERMINAL = Signer(bytes(range(32))), Signer(bytes(range(32, 64)))
 NEXT = Signer(bytes(range(64, 96)))
 TO_HUB, TO_TERMINAL = Opener(bytes(range(96, 128))), Opener(bytes(range(128, 160)))
-GROUP = GroupSeal(bytes(range(160, 192)))
+GROUP, AREA = GroupSeal(bytes(range(160, 192))), GroupSeal(bytes(range(192, 224)))
 H = bytes(range(32))
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
@@ -54,7 +54,9 @@ TO_THE_TERMINAL: dict[topics.Topic, tuple[m.ToTerminal, ...]] = {
     topics.ACKED: (m.Acked(terminal_id="t1", journal_id="j1", seq=77, number=5, hash="e3"),),
     topics.PAGES: (
         m.RangeHashes(terminal_id="t1", stream="group/staff", epoch="e1", seq=9, ranges=((3, (H,) * 64),)),
-        m.GroupKey(terminal_id="t1", group="staff", key_id=GROUP.key_id, number=6, key=GROUP.key_bytes())),
+        m.GroupKey(terminal_id="t1", group="staff", key_id=GROUP.key_id, number=6, key=GROUP.key_bytes()),
+        m.GroupKey(terminal_id="t1", scope="area", group="hall-f7ad539cfeb1", key_id=AREA.key_id, number=7,
+                   key=AREA.key_bytes())),
     topics.UPDATE: (
         Offer(terminal_id="t1", rollout_id="r1", number=7, release="1.2.0",
               name="open-door-1.2.0-aarch64-py3.11.bundle", size=5000, sha256=H, chunk_bytes=4096, chunks=H * 2),

@@ -17,6 +17,7 @@ from device.store.cache_writer import CacheWriter
 HEAD = "head"
 HUB_KEYS = "hub_keys/"
 INBOX_LIMIT = 64
+_GROUP = "group/"  # left out in the table, which is older than streams that are no group's
 KEYS_KEPT = 8  # of each group; a page under an older one is sent again under the newest
 
 
@@ -110,28 +111,30 @@ class Handover(HandoverReader):
     def put_announcement(self, number: int, data: bytes) -> None:
         self.put_sign(f"{HUB_KEYS}{number:010d}", base64.b64encode(data).decode())
 
-    def put_group_key(self, group: str, key_id: str, key: bytes, number: int) -> bool:
-        """Keep a group's key, sealed; false where it is there already, or one with a higher number. Of each group the
-        newest few are kept."""
+    def put_stream_key(self, stream: str, key_id: str, key: bytes, number: int) -> bool:
+        """Keep the key of a stream that is shared, sealed; false where it is there already, or one with a higher
+        number. Of each stream the newest few are kept."""
+        name = stream.removeprefix(_GROUP)
         if self._writer._all("SELECT 1 FROM group_keys WHERE key_id = ? OR (group_id = ? AND number >= ?) "
-                             "OR number = ?", [key_id, group, number, number]):
+                             "OR number = ?", [key_id, name, number, number]):
             return False
         with self._writer.quietly():
-            sealed = self._writer._sealer.seal(key, "group_key", group, key_id)
+            sealed = self._writer._sealer.seal(key, "group_key", name, key_id)
             self._db.execute("INSERT INTO group_keys (number, key_id, group_id, sealed) VALUES (?, ?, ?, ?)",
-                             [number, key_id, group, sealed])
+                             [number, key_id, name, sealed])
             self._db.execute("DELETE FROM group_keys WHERE group_id = ? AND number NOT IN (SELECT number FROM "
-                             "group_keys WHERE group_id = ? ORDER BY number DESC LIMIT ?)", [group, group, KEYS_KEPT])
+                             "group_keys WHERE group_id = ? ORDER BY number DESC LIMIT ?)", [name, name, KEYS_KEPT])
         return True
 
-    def drop_group_keys(self, group: str) -> None:
-        """Forget the keys of a group that this terminal serves no longer."""
+    def drop_stream_keys(self, stream: str) -> None:
+        """Forget the keys of a stream that this terminal follows no longer."""
         with self._writer.quietly():
-            self._db.execute("DELETE FROM group_keys WHERE group_id = ?", [group])
+            self._db.execute("DELETE FROM group_keys WHERE group_id = ?", [stream.removeprefix(_GROUP)])
 
-    def group_keys(self) -> list[tuple[str, str, bytes]]:
-        """(group, key id, key), oldest first; SealBroken where one does not open."""
-        return [(row[0], row[1], self._writer._sealer.unseal(row[2], "group_key", row[0], row[1]))
+    def stream_keys(self) -> list[tuple[str, str, bytes]]:
+        """(stream, key id, key), oldest first; SealBroken where one does not open."""
+        return [(row[0] if "/" in row[0] else _GROUP + row[0], row[1],
+                 self._writer._sealer.unseal(row[2], "group_key", row[0], row[1]))
                 for row in self._writer._all("SELECT group_id, key_id, sealed FROM group_keys ORDER BY number")]
 
 

@@ -6,6 +6,7 @@ Read by the roster; written by `doorctl policy` on a stand-alone terminal and by
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
@@ -54,6 +55,11 @@ class PolicyRecords:
         """(kind, key, record) of every record."""
         return [(kind, str(getattr(record, KINDS[kind][1])), record)
                 for kind, entry in zip(KINDS, fields(self), strict=True) for record in getattr(self, entry.name)]
+
+
+def joined_areas(doors: Iterable[DoorSides]) -> set[str]:
+    """The areas that doors join; the world outside is none."""
+    return {area for door in doors for area in (door.outside, door.inside)} - {""}
 
 
 def read_policy(reader: RecordsReader) -> PolicyRecords:

@@ -52,6 +52,7 @@ from sync.wire.digest import EMPTY
 from sync.wire.messages import Acked, AnyMessage, GroupKey, Online, Page, RangeHashes, RepairRequest, ToHub
 from sync.wire.releases import Chunk, Offer
 from sync.wire.sign import Signer
+from sync.wire.streams import head_topic, owner_of, pages_topic, terminal_stream
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ FAILED_PAUSE_S = 1.0  # after an error of ours, lest it be met thousands of time
 ERASE_WITHIN_S = 0.3
 POISONED_KEPT = 256
 POISONED_S = 60.0  # the hub sends the same bytes again: what failed for a passing reason must not stay out for ever
+SHARED_PAGES, SHARED_HEADS = (topics.GROUP_PAGES, topics.AREA_PAGES), (topics.GROUP_HEAD, topics.AREA_HEAD)
 OBEYED = "obeyed"  # sign under which is kept what doord's journal has said
 
 
@@ -87,7 +89,7 @@ class Agent:
         self.is_up = False
         self.ticks = (TICK_S, SLOW_TICK_S)  # how long to wait for something to come, hurried and not
         self._config, self._writer, self._keys, self._clock, self._link = config, writer, keys, clock, link
-        self._session, self._own_stream = session, f"terminal/{config.terminal_id}"
+        self._session, self._own_stream = session, terminal_stream(config.terminal_id)
         writer.erases_at_once = False
         terminal_id = config.terminal_id
         self.records = SyncedRecords(writer)
@@ -102,7 +104,7 @@ class Agent:
         self.downstream = Downstream(config.site, writer, self.records, staging, self.streams, self.keyring,
                                      self.receipts)
         self.health = Health(where, writer, clock, intake)
-        self.served = Served(writer, self.handover, clock, self.health.is_clock_trusted)
+        self.served = Served(config.site, writer, self.handover, clock, self.health.is_clock_trusted)
         self.heads = Heads(self.streams, self.expected, clock, config.stale_after_s)
         self.repair = Repair(terminal_id, self.streams, clock)
         self.watch = JournalWatch(where.journal_db)
@@ -220,11 +222,11 @@ class Agent:
         self._route(topic, owner, told, message.data)
 
     def _route(self, topic: topics.Topic, owner: str, told: AnyMessage, data: bytes) -> None:
-        is_own = topic is topics.PAGES
+        is_own, shared = topic is topics.PAGES, f"{topic.scope}/{owner}"
         match told:
-            case Page() if is_own or (topic is topics.GROUP_PAGES and told.stream == f"group/{owner}"):
+            case Page() if is_own or (topic in SHARED_PAGES and told.stream == shared):
                 self._page(told, is_own)
-            case Head() if is_own or (topic is topics.GROUP_HEAD and told.stream == f"group/{owner}"):
+            case Head() if is_own or (topic in SHARED_HEADS and told.stream == shared):
                 self._head(told, is_own, data)
             case GroupKey() if is_own and told.terminal_id == self._config.terminal_id:
                 if self.keyring.add(told):
@@ -293,12 +295,10 @@ class Agent:
             self._publish(request, topics.REPORT, retain=False)
 
     def expected(self) -> tuple[str, ...]:
-        """The streams that this terminal is to hold: its own, and those of the groups that it serves as far as the
-        hub has said, else of those whose keys it has."""
-        groups = self.served.groups()
-        if groups is None:
-            groups = self.keyring.groups()
-        return (self._own_stream, *(f"group/{group}" for group in groups))
+        """The streams that this terminal is to hold: its own, and those that it shares with others as far as the hub
+        has said, else those whose keys it has."""
+        shared = self.served.streams()
+        return (self._own_stream, *(self.keyring.streams() if shared is None else shared))
 
     # --- what is due -----------------------------------------------------------------------------------------
 
@@ -370,14 +370,13 @@ class Agent:
                                  "lapsed": ",".join(self.served.lapsed()), OBEYED: self.watch.remembered()})
 
     def _leave(self) -> None:
-        """Let go of groups that are served no longer, once nothing of them is held and the hub knows."""
-        groups = self.served.groups()
-        if groups is None or self.receipts.are_owed():
+        """Let go of streams that are shared no longer, once nothing of them is held and the hub knows."""
+        if self.served.streams() is None or self.receipts.are_owed():
             return
         for stream in set(self.streams.names()) - set(self.expected()):
             if self.streams.tree(stream).root() == EMPTY:
                 self._guarded("streams", self.downstream.forget, stream)
-                self._guarded("keys", self.keyring.forget, stream.removeprefix("group/"))
+                self._guarded("keys", self.keyring.forget, stream)
                 self._subscribe()
                 self.reporter.want()
 
@@ -429,10 +428,10 @@ class Agent:
         site, terminal_id = self._config.site, self._config.terminal_id
         own = (topics.PAGES, topics.DESIRED, topics.COMMAND, topics.ACKED, topics.KEYS, topics.UPDATE)
         wanted = [topic.of(site, terminal_id) for topic in own]
-        served = self.served.groups()
-        for group in self.keyring.groups():
-            if served is None or group in served:
-                wanted += [topics.GROUP_PAGES.of(site, group), topics.GROUP_HEAD.of(site, group)]
+        expected = self.expected()
+        for stream in self.keyring.streams():
+            if stream in expected:
+                wanted += [topic.of(site, owner_of(stream)) for topic in (pages_topic(stream), head_topic(stream))]
         self._link.subscribe([name for name in wanted if name not in self._subscribed])
         self._link.unsubscribe([name for name in self._subscribed if name not in wanted])
         self._subscribed = tuple(wanted)

@@ -22,12 +22,13 @@ from device.store.synced import Dropped, Told
 from device.store.trust import MessageRefused
 from sync.wire.digest import placed
 from sync.wire.messages import Change, PageBody, TemplateColumns
+from sync.wire.streams import person_of
 from sync.wire.templates import rows
 
 # What the body of these kinds must be, and which field is its key; other kinds are kept as they come.
 _SHAPES: dict[str, tuple[type[Any], str]] = {
     **KINDS, "credential": (Credential, "credential_id"), "pass": (RevokedPass, "pass_id"),
-    "position": (Position, "person_id"),
+    "position": (Position, "person_id"),  # its key names the person and the stream
 }
 
 
@@ -118,7 +119,7 @@ def _record(change: Change) -> Any:
         record = body.decode(shape, change.body)
     except ValueError as error:
         raise MessageRefused(f"{change.kind} {change.key}: {error}") from None
-    if getattr(record, key) != change.key:
+    if getattr(record, key) != (person_of(change.key) if change.kind == "position" else change.key):
         raise MessageRefused(f"{change.kind} {change.key} holds another id")
     return record
 

@@ -1,4 +1,4 @@
-"""The keys that open what the hub sealed: this terminal's own, and those of the groups that it serves."""
+"""The keys that open what the hub sealed: this terminal's own, and those of streams that it shares with others."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ class OpenedPage:
 
 
 class Keyring:
-    """Group keys by id, kept sealed in gallery.db."""
+    """Keys of shared streams by id, kept sealed in gallery.db."""
 
     def __init__(self, opener: Opener, handover: Handover) -> None:
         self._opener, self._handover = opener, handover
-        self._groups: dict[str, tuple[str, GroupSeal]] = {}
+        self._keys: dict[str, tuple[str, GroupSeal]] = {}
         self._load()
 
     def add(self, message: GroupKey) -> bool:
-        """Keep a group's key; false where it is known, or older than one that is. MessageRefused where it is not the
+        """Keep a stream's key; false where it is known, or older than one that is. MessageRefused where it is not the
         one that it is called."""
         if GroupSeal(message.key).key_id != message.key_id:
-            raise MessageRefused("a group's key is not the one that it is called")
-        is_new = self._handover.put_group_key(message.group, message.key_id, message.key, message.number)
+            raise MessageRefused("a stream's key is not the one that it is called")
+        is_new = self._handover.put_stream_key(message.stream, message.key_id, message.key, message.number)
         self._load()
         return is_new
 
-    def groups(self) -> tuple[str, ...]:
-        """Groups of which a key is held."""
-        return tuple(sorted({group for group, _ in self._groups.values()}))
+    def streams(self) -> tuple[str, ...]:
+        """Streams of which a key is held."""
+        return tuple(sorted({stream for stream, _ in self._keys.values()}))
 
     def key_ids(self) -> tuple[str, ...]:
-        return tuple(self._groups)
+        return tuple(self._keys)
 
-    def forget(self, group: str) -> None:
-        """Let go of the keys of a group that this terminal serves no longer."""
-        self._handover.drop_group_keys(group)
+    def forget(self, stream: str) -> None:
+        """Let go of the keys of a stream that this terminal follows no longer."""
+        self._handover.drop_stream_keys(stream)
         self._load()
 
     def page(self, page: Page) -> OpenedPage:
@@ -74,7 +74,7 @@ class Keyring:
         return decode_body(self._open(head.stream, head.sealed, head_place(head))[0], HeadBody)
 
     def _open(self, stream: str, sealed: bytes, bound_to: bytes) -> tuple[bytes, Seal]:
-        """Which key opens it is not said on the way; of a group there are eight at most, the newest first."""
+        """Which key opens it is not said on the way; of a stream there are eight at most, the newest first."""
         for seal in self._seals(stream):
             try:
                 return seal.open(sealed, bound_to), seal
@@ -83,10 +83,8 @@ class Keyring:
         raise SealBroken(f"{stream}: sealed under a key that this terminal does not hold")
 
     def _seals(self, stream: str) -> Iterator[Seal]:
-        kind, _, name = stream.partition("/")
-        if kind == "group":
-            yield from (seal for group, seal in reversed(self._groups.values()) if group == name)
+        yield from (seal for name, seal in reversed(self._keys.values()) if name == stream)
         yield self._opener
 
     def _load(self) -> None:
-        self._groups = {key_id: (group, GroupSeal(key)) for group, key_id, key in self._handover.group_keys()}
+        self._keys = {key_id: (stream, GroupSeal(key)) for stream, key_id, key in self._handover.stream_keys()}

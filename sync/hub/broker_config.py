@@ -1,8 +1,9 @@
 """What a broker must be told: its configuration and who may read and write which topic.
 
 Everything follows from the one table in `sync.wire.topics`. A terminal is known by the common name of its client
-certificate. Its own topics are patterns on that name, so that a new terminal needs no new line; which groups' topics
-it may read is a line per terminal and group, written from the fleet and re-read by the broker on SIGHUP.
+certificate. Its own topics are patterns on that name, so that a new terminal needs no new line; which groups' and
+areas' topics it may read is a line per terminal and each of those, written from the fleet and re-read by the broker
+on SIGHUP.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from device.store.trust import MAX_BYTES
 from sync.hub.ca import HUB
+from sync.wire.streams import head_topic, owner_of, pages_topic
 from sync.wire.topics import PREFIX, TOPICS, Topic, Writer, checked
 
 # Stock Mosquitto drops silently what lies beyond 1 000 queued messages of a session.
@@ -25,11 +27,11 @@ ABSENCE_DAYS = 30  # a terminal that is away for longer begins with its cursors,
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A terminal that may connect: its site, and the groups whose topics it may read."""
+    """A terminal that may connect: its site, and the shared streams whose topics it may read."""
 
     terminal_id: str
     site: str
-    groups: tuple[str, ...]
+    shared: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,9 @@ def mosquitto_acl(sites: Iterable[str], fleet: Iterable[Served], shut_out: Itera
     lines = ["# Written by fleethub; changes here are lost.", f"user {HUB}"]
     lines += [f"topic {_verb(topic, Writer.HUB)} {topic.everywhere(site)}" for site in sites for topic in TOPICS]
     for terminal in _in_order(fleet):
-        if terminal.groups:
+        if terminal.shared:
             lines += ["", f"user {terminal.terminal_id}"]
-            lines += [f"topic read {name}" for name in _group_topics(terminal)]
+            lines += [f"topic read {name}" for name in _shared_topics(terminal)]
     for terminal_id in sorted(shut_out):
         lines += ["", f"user {checked(terminal_id)}", "topic deny #"]
     lines += ["", "# every terminal, by its own name"]
@@ -171,7 +173,7 @@ def emqx_acl(sites: Iterable[str], fleet: Iterable[Served]) -> str:
         who, own = f'{{username, "{terminal.terminal_id}"}}', terminal.terminal_id
         said = [topic.of(terminal.site, own) for topic in _of_terminals() if topic.writer is Writer.TERMINAL]
         heard = [topic.of(terminal.site, own) for topic in _of_terminals() if topic.writer is Writer.HUB]
-        lines += [_rule(who, "publish", *said), _rule(who, "subscribe", *heard, *_group_topics(terminal))]
+        lines += [_rule(who, "publish", *said), _rule(who, "subscribe", *heard, *_shared_topics(terminal))]
     return "\n".join([*lines, "{deny, all}."]) + "\n"
 
 
@@ -187,9 +189,9 @@ def _in_order(fleet: Iterable[Served]) -> list[Served]:
     return found
 
 
-def _group_topics(terminal: Served) -> list[str]:
-    of_groups = [topic for topic in TOPICS if topic.scope == "group"]
-    return [topic.of(terminal.site, group) for group in sorted(terminal.groups) for topic in of_groups]
+def _shared_topics(terminal: Served) -> list[str]:
+    return [topic.of(terminal.site, owner_of(stream))
+            for stream in sorted(terminal.shared) for topic in (pages_topic(stream), head_topic(stream))]
 
 
 def _of_terminals() -> list[Topic]:

@@ -53,7 +53,7 @@ class BrokerFiles:
 
     def write(self) -> bool:
         """Bring every file up to date; whether one changed, so that the broker must be told."""
-        fleet = [Served(one.terminal_id, one.site, one.groups) for one in self._roster.all()]
+        fleet = [Served(one.terminal_id, one.site, one.shared) for one in self._roster.all()]
         has_changed = write_if_new(self.files.ca, self._authority.certificate_pem())
         has_changed |= self._renew_server()
         acl = mosquitto_acl(self._roster.sites(), fleet, self._claims.shut_out())
@@ -76,7 +76,7 @@ class BrokerFiles:
         self.write()
         written = [self.files.acl, self.files.ca, self.files.certificate, self.files.key]
         if kind == "emqx":
-            fleet = [Served(one.terminal_id, one.site, one.groups) for one in self._roster.all()]
+            fleet = [Served(one.terminal_id, one.site, one.shared) for one in self._roster.all()]
             config = self.files.folder / "emqx.conf"
             replace(config, emqx_config(self.files, port).encode())
             replace(self.files.acl, emqx_acl(self._roster.sites(), fleet).encode())

@@ -14,9 +14,10 @@ from device.config import parse_config
 from device.errors import ConfigError
 from sync.hub.errors import FieldRefused
 from sync.hub.fleet import Fleet
-from sync.hub.ledger import Ledger, Put, terminal_stream
+from sync.hub.ledger import Ledger, Put
 from sync.hub.orders import Orders
 from sync.hub.storage import Storage
+from sync.wire.streams import terminal_stream
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,5 +1,5 @@
 """What the hub sends and when: changes once they are committed, heads every minute, to each terminal what it lacks,
-keys of its groups and the hub's own among it.
+keys of its streams and the hub's own among it.
 
 A terminal states where it stands (`Report`); whoever lags is served by `catchup`, never twice at a time. All that is
 kept here is in memory and comes back with the terminals' retained reports. Owned by the one thread that ingests.
@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from device.clock import Clock
 from sync.hub.carrier import Link
@@ -18,7 +19,7 @@ from sync.hub.catchup import CatchUp, Job, Way
 from sync.hub.editions import OWN, Editions, Reader
 from sync.hub.heads import Heads, Run
 from sync.hub.keys import Keys
-from sync.hub.ledger import Head, Ledger, group_stream, terminal_stream
+from sync.hub.ledger import Head, Ledger
 from sync.hub.roster import Roster, Terminal
 from sync.wire import topics
 from sync.wire.announce import hand_to
@@ -26,11 +27,12 @@ from sync.wire.codec import encode, encode_to
 from sync.wire.digest import EMPTY, differing_ranges
 from sync.wire.messages import Cursor, GroupKey, Online, RangeHashes, RepairRequest, Report, ToTerminal
 from sync.wire.sign import Signer
+from sync.wire.streams import is_shared, owner_of, pages_topic, scope_of, terminal_stream
 
 log = logging.getLogger(__name__)
 
 HEAD_S = 60.0
-GRACE_S = 1.0  # how long a page that went to the whole group may take before a terminal is served by itself
+GRACE_S = 1.0  # how long a page that went to all of a stream may take before a terminal is served by itself
 KEY_AGAIN_S = 5.0
 NEW_EPOCH_S = 600.0
 
@@ -63,7 +65,7 @@ class Distributor:
         self._standings: dict[str, Standing] = {}
         self._published: dict[str, tuple[str, int]] = {}
         self._live: dict[str, tuple[int, float]] = {}  # stream -> first seq of the pages sent just now, and when
-        self._group_keys: dict[str, str] = {}
+        self._stream_keys: dict[str, str] = {}
         self._heads_due: list[float] = []  # when heads are to be published besides their minute
         self._heads_at = float("-inf")
         self._new_epoch_at = float("-inf")
@@ -80,12 +82,11 @@ class Distributor:
         self._heads_due = [self._clock.mono() + delay for delay in seconds]
 
     def changed(self, streams: list[str]) -> None:
-        """These streams moved: one page to each group; a terminal's own stream goes to it alone."""
+        """These streams moved: one page to all who share it; a terminal's own stream goes to it alone."""
         for stream in streams:
-            kind, _, name = stream.partition("/")
-            if kind == "group":
-                self._publish_group(stream, name)
-            elif name in self._standings:
+            if is_shared(stream):
+                self._publish_to_all(stream)
+            elif (name := owner_of(stream)) in self._standings:
                 self._serve(self._standings[name], stream)
 
     def seen(self, terminal: Terminal, word: Online) -> None:
@@ -141,8 +142,8 @@ class Distributor:
         if is_asked or now - self._heads_at >= HEAD_S:
             self._heads_due = [due for due in self._heads_due if due > now]
             self._heads_at = now
-            for group, site in self._roster.groups().items():
-                self.say_head(group, site)
+            for stream, site in self._roster.shared().items():
+                self.say_head(stream, site)
             for standing in self._standings.values():
                 if standing.is_reported:
                     self._say_own_head(standing)
@@ -162,7 +163,7 @@ class Distributor:
             self._take_away(standing, standing.cursors[stream])
 
     def refresh(self) -> None:
-        """The fleet changed: terminals joined or left groups, or are ours no longer; or the hub's keys did."""
+        """The fleet changed: terminals joined or left streams, or are ours no longer; or the hub's keys did."""
         if self.keys.own.refresh():
             self.say_heads_in(0.0)  # what the broker keeps is signed by the key before
         for terminal in (found := self._roster.all()):
@@ -171,9 +172,9 @@ class Distributor:
         for gone in set(self._standings) - {terminal.terminal_id for terminal in found}:
             del self._standings[gone]
 
-    def say_head(self, group: str, site: str) -> None:
-        """Publish a group's head, retained."""
-        self._heads.to_group(self._ledger.head(group_stream(group)), group, site)
+    def say_head(self, stream: str, site: str) -> None:
+        """Publish a shared stream's head, retained."""
+        self._heads.to_all(self._ledger.head(stream), site)
 
     def _say_own_head(self, standing: Standing) -> None:
         """Tell a terminal where its own stream stands: by this it knows the time, and that nothing is withheld."""
@@ -182,10 +183,10 @@ class Distributor:
             if self._heads.to_terminal(head, standing.terminal, standing.run):
                 standing.head_run = standing.run
 
-    # --- one page for a group ----------------------------------------------------------------------------
+    # --- one page for all --------------------------------------------------------------------------------
 
-    def _publish_group(self, stream: str, group: str) -> None:
-        site = self._roster.site_of(group)
+    def _publish_to_all(self, stream: str) -> None:
+        site = self._roster.site_of(stream)
         if site is None:
             return
         last = self._published.get(stream)
@@ -193,17 +194,17 @@ class Distributor:
         if last is None or last[0] != head.epoch or last[1] > head.seq:
             # Nobody was told anything by this hub yet: each terminal says for itself what it lacks.
             self._published[stream] = (head.epoch, head.seq)
-            self.say_head(group, site)
+            self.say_head(stream, site)
             return
         if self._ledger.drops_after(stream, last[1]):
             self._editions.forget_drops(stream)
-        seal = self.keys.of_group(group)
-        self._hand_out_keys(group, seal.key_id)
-        edition = self._editions.delta(Reader(site, group=seal), stream, last[1])
-        topic = topics.GROUP_PAGES.of(site, group)
+        seal = self.keys.of_stream(stream)
+        self._hand_out_keys(stream, seal.key_id)
+        edition = self._editions.delta(Reader(site, shared=seal), stream, last[1])
+        topic = pages_topic(stream).of(site, owner_of(stream))
         if edition is None:
             self._published[stream] = (head.epoch, head.seq)
-            self.say_head(group, site)
+            self.say_head(stream, site)
             return
         for page in edition.pages:
             if not self._link.publish(topic, encode(page, topic, self._signer)):
@@ -218,15 +219,15 @@ class Distributor:
         self._live[stream] = (first if now - at < GRACE_S else from_seq, now)
 
     def _is_on_its_way(self, cursor: Cursor) -> bool:
-        """Whether pages that lead on from this cursor went to the whole group a moment ago."""
+        """Whether pages that lead on from this cursor went to all a moment ago."""
         first, at = self._live.get(cursor.stream, (0, float("-inf")))
         return cursor.seq >= first and self._clock.mono() - at < GRACE_S
 
     # --- one terminal ------------------------------------------------------------------------------------
 
     def _serve_all(self, standing: Standing) -> None:
-        for group in standing.terminal.groups:
-            self._hand_key(standing, group)
+        for stream in standing.terminal.shared:
+            self._hand_key(standing, stream)
         for stream in standing.terminal.streams:
             self._serve(standing, stream)
         for stream in standing.cursors.keys() - set(standing.terminal.streams):
@@ -239,6 +240,8 @@ class Distributor:
         terminal = standing.terminal
         cursor = standing.cursors.get(stream)
         head = self._ledger.head(stream)
+        if stream in terminal.shared:
+            self._hand_key(standing, stream)
         if cursor is None or cursor.epoch != head.epoch:
             # Even where there is nothing yet: a terminal begins a stream with a snapshot, if only of nothing.
             self._catchup.ask(Job(terminal, stream, Way.SNAPSHOT, head.epoch, head.seq, run=standing.run))
@@ -267,21 +270,22 @@ class Distributor:
         else:
             self.counts["ahead"] += 1
 
-    def _hand_out_keys(self, group: str, key_id: str) -> None:
-        """A group's new key goes to all its terminals before the first page under it."""
-        if self._group_keys.get(group) != key_id:
-            self._group_keys[group] = key_id
+    def _hand_out_keys(self, stream: str, key_id: str) -> None:
+        """A stream's new key goes to all its terminals before the first page under it."""
+        if self._stream_keys.get(stream) != key_id:
+            self._stream_keys[stream] = key_id
             for standing in self._standings.values():
-                if group in standing.terminal.groups:
-                    self._hand_key(standing, group)
+                if stream in standing.terminal.shared:
+                    self._hand_key(standing, stream)
 
-    def _hand_key(self, standing: Standing, group: str) -> None:
-        seal, terminal, now = self.keys.of_group(group), standing.terminal, self._clock.mono()
+    def _hand_key(self, standing: Standing, stream: str) -> None:
+        seal, terminal, now = self.keys.of_stream(stream), standing.terminal, self._clock.mono()
         if seal.key_id in standing.key_ids or now - standing.keys_sent.get(seal.key_id, -60.0) < KEY_AGAIN_S:
             return
         standing.keys_sent[seal.key_id] = now
-        self._send(terminal, GroupKey(terminal_id=terminal.terminal_id, group=group, key_id=seal.key_id,
-                                      number=self.keys.numbers.next(), key=seal.key_bytes()))
+        scope: Any = scope_of(stream)
+        self._send(terminal, GroupKey(terminal_id=terminal.terminal_id, scope=scope, group=owner_of(stream),
+                                      key_id=seal.key_id, number=self.keys.numbers.next(), key=seal.key_bytes()))
 
     def _hand_hub_keys(self, standing: Standing, known: Sequence[str]) -> None:
         """Have a terminal that does not name the hub's present keys follow the announcements of them."""

@@ -1,7 +1,8 @@
 """Pages of streams, sealed and ready to be signed: made once, whoever they are for.
 
-A snapshot of a group is the same for all its terminals, so it is encoded and sealed once and kept in memory as long
-as a delta leads on from it and nothing in it was dropped since: a removed person is in no page that is still sent.
+A snapshot of a shared stream is the same for all its terminals, so it is encoded and sealed once and kept in memory
+as long as a delta leads on from it and nothing in it was dropped since: a removed person is in no page that is still
+sent.
 Its pages are handed over while the rest is being made, so that the first terminal works on them meanwhile.
 Called by `distributor` and `catchup`; any thread may use it.
 """
@@ -42,25 +43,25 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who can open an edition: the group `group`, or one terminal."""
+    """Who can open an edition: all who hold the shared stream's key, or one terminal."""
 
     site: str
-    group: GroupSeal | None = None
+    shared: GroupSeal | None = None
     terminal: Terminal | None = None
 
     @property
     def key_id(self) -> str:
-        return self.group.key_id if self.group else OWN
+        return self.shared.key_id if self.shared else OWN
 
     def seal(self, plain: bytes, bound_to: bytes) -> bytes:
-        if self.group:
-            return self.group.seal(plain, bound_to)
+        if self.shared:
+            return self.shared.seal(plain, bound_to)
         assert self.terminal is not None  # noqa: S101  (one of the two is always given)
         return seal_to(self.terminal.seal_public, plain, bound_to)
 
 
 class Editions:
-    """Makes pages from the ledger, and keeps the snapshots of groups."""
+    """Makes pages from the ledger, and keeps the snapshots of shared streams."""
 
     def __init__(self, ledger: Ledger, keys: Keys) -> None:
         self._ledger, self.keys = ledger, keys
@@ -71,9 +72,8 @@ class Editions:
 
     def reader(self, terminal: Terminal, stream: str) -> Reader:
         """Under which key a terminal reads a stream."""
-        kind, _, name = stream.partition("/")
-        if kind == "group" and name in terminal.groups:
-            return Reader(terminal.site, group=self.keys.of_group(name))
+        if stream in terminal.shared:
+            return Reader(terminal.site, shared=self.keys.of_stream(stream))
         return Reader(terminal.site, terminal=terminal)
 
     def delta(self, reader: Reader, stream: str, from_seq: int) -> Edition | None:
@@ -93,12 +93,12 @@ class Editions:
         key = (stream, reader.key_id)
         with self._guard:
             kept, drops = self._snapshots.get(key), self._drops[stream]
-        if reader.group is None or kept is None or kept.head.seq < at_least or not self._leads_on(kept):
+        if reader.shared is None or kept is None or kept.head.seq < at_least or not self._leads_on(kept):
             kept = self._snapshot(reader, stream, take)
         else:
             for page in kept.pages:
                 take(page)
-        if reader.group is not None:
+        if reader.shared is not None:
             self._keep(key, kept, drops)
         return kept
 

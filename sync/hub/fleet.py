@@ -19,18 +19,20 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.store import body
 from device.store.records import AccessRule, Schedule
+from sync.hub.areas import Areas, streams_of
 from sync.hub.ca import HUB
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.groups import Groups, check_title
 from sync.hub.identities import Identities
 from sync.hub.keys import Keys
-from sync.hub.ledger import Drop, Head, Ledger, Put, group_stream, terminal_stream
+from sync.hub.ledger import Drop, Head, Ledger, Put
 from sync.hub.passes import revoked_puts
 from sync.hub.receipts import Owed, Receipts
 from sync.hub.schema import acked, cursors, desired, sites, terminal_groups, terminal_policies, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import milliseconds, moment
 from sync.wire.messages import HealthBody, Report
+from sync.wire.streams import group_stream, terminal_stream
 from sync.wire.topics import checked
 
 OUT_OF_ORDER_MS = 3_600_000  # no message is late by more
@@ -91,8 +93,9 @@ class Terminal:
 class Fleet:
     """Every terminal of the hub."""
 
-    def __init__(self, storage: Storage, ledger: Ledger, groups: Groups, keys: Keys, clock: Clock) -> None:
-        self._storage, self._ledger, self._groups = storage, ledger, groups
+    def __init__(self, storage: Storage, ledger: Ledger, groups: Groups, areas: Areas, keys: Keys,
+                 clock: Clock) -> None:
+        self._storage, self._ledger, self._groups, self._areas = storage, ledger, groups, areas
         self._keys, self._clock = keys, clock
         self._receipts, self._identities = Receipts(storage, ledger, clock), Identities(storage, clock)
 
@@ -130,7 +133,7 @@ class Fleet:
         for group_id in sorted(wanted - before):
             tx.run(sa.insert(terminal_groups).values(
                 terminal_id=terminal_id, group_id=group_id,
-                since_seq=self._receipts.joined(tx, terminal_id, group_id)))
+                since_seq=self._receipts.joined(tx, terminal_id, group_stream(group_id))))
         steps: list[Put | Drop] = []
         if not self._has_policy(tx, terminal_id):
             steps += [Drop("rule", one) for one in sorted(before - wanted)]
@@ -141,12 +144,13 @@ class Fleet:
         return None
 
     def remove(self, terminal_id: str) -> None:
-        """A terminal that is no more: out of every group (whose keys are replaced), and its entry gone. Its events
-        stay. What it still holds is out of reach: take it down, or reset it, first."""
+        """A terminal that is no more: out of every group and area (whose keys are replaced), and its entry gone. Its
+        events stay. What it still holds is out of reach: take it down, or reset it, first."""
         with self._storage.write() as tx:
             self._row(tx, terminal_id)
             stream = terminal_stream(terminal_id)
             self._ledger.append(stream, [Drop(one.kind, one.key) for one in self._ledger.living(stream).changes], tx)
+            self._areas.set(tx, terminal_id, ())
             # What it was given stays listed as revoked until it is over.
             self._identities.end(tx, terminal_id)
             tx.run(sa.delete(terminals).where(terminals.c.terminal_id == terminal_id))
@@ -234,7 +238,7 @@ class Fleet:
     # --- asking ----------------------------------------------------------------------------------------------
 
     def streams_of(self, terminal_id: str) -> list[str]:
-        """The streams that a terminal follows: those of its groups, and its own."""
+        """The streams that a terminal follows: those of its groups and areas, and its own."""
         with self._storage.read() as tx:
             return self._streams_of(tx, terminal_id)
 
@@ -316,10 +320,10 @@ class Fleet:
         return any(one.seq < known.get((one.stream, one.epoch), 0) for one in report.cursors)
 
     def _leave(self, tx: Tx, terminal_id: str, group_id: str) -> None:
-        self._receipts.left(tx, terminal_id, group_id)
+        self._receipts.left(tx, terminal_id, group_stream(group_id))
         tx.run(sa.delete(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id,
                                                 terminal_groups.c.group_id == group_id))
-        self._keys.rotate(group_id, tx)
+        self._keys.rotate(group_stream(group_id), tx)
         tx.ended("served", terminal_id, group_id)
 
     def _has_policy(self, tx: Tx, terminal_id: str) -> bool:
@@ -331,7 +335,8 @@ class Fleet:
             .order_by(terminal_groups.c.group_id))]
 
     def _streams_of(self, tx: Tx, terminal_id: str) -> list[str]:
-        return [*map(group_stream, self._groups_of(tx, terminal_id)), terminal_stream(terminal_id)]
+        return [*map(group_stream, self._groups_of(tx, terminal_id)), *streams_of(tx, terminal_id),
+                terminal_stream(terminal_id)]
 
     def _row(self, tx: Tx, terminal_id: str) -> sa.Row[Any]:
         row = tx.one(sa.select(terminals).where(terminals.c.terminal_id == terminal_id))

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
-from sync.hub.schema import group_keys, groups, memberships, sites, terminal_groups, terminals
+from sync.hub.schema import groups, memberships, sites, stream_keys, terminal_groups, terminals
 from sync.hub.storage import Storage, Tx
+from sync.wire.streams import group_stream
 from sync.wire.topics import checked
 
 LONGEST_TITLE = 200
@@ -83,7 +84,7 @@ class Groups:
                 raise InTheWay(f"group {group_id} has {group.persons} persons and {group.terminals} terminals; take "
                                "them out first")
             # The ledger's stream stays: should the group be made again, its numbers go on.
-            tx.run(sa.delete(group_keys).where(group_keys.c.group_id == group_id))
+            tx.run(sa.delete(stream_keys).where(stream_keys.c.stream == group_stream(group_id)))
             tx.run(sa.delete(groups).where(groups.c.group_id == group_id))
 
     def all(self) -> list[Group]:

@@ -1,4 +1,4 @@
-"""Says where streams stand: to a group for all its terminals, to one terminal in answer to its report.
+"""Says where streams stand: of a shared stream to all its terminals, to one terminal in answer to its report.
 
 What is said to one terminal names the boot and the run of its door-syncd that reported, so that it cannot be a word
 from before: by it the terminal learns the time, and takes over the snapshot that leads there.
@@ -22,6 +22,7 @@ from sync.wire import topics
 from sync.wire.codec import encode, encode_body
 from sync.wire.seal import seal_to
 from sync.wire.sign import Signer
+from sync.wire.streams import head_topic, owner_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class Heads:
     def __init__(self, keys: Keys, signer: Signer, clock: Clock, link: Link) -> None:
         self._keys, self._signer, self._clock, self._link = keys, signer, clock, link
 
-    def to_group(self, head: Head, group: str, site: str) -> bool:
-        """Publish a group's head, retained, under its key; false where the link takes no more."""
+    def to_all(self, head: Head, site: str) -> bool:
+        """Publish a shared stream's head, retained, under its key; false where the link takes no more."""
         message = HeadMessage(site=site, stream=head.stream, epoch=head.epoch, seq=head.seq, sealed=b"")
-        sealed = self._keys.of_group(group).seal(self._body(head, Run()), head_place(message))
-        return self._publish(message, sealed, topics.GROUP_HEAD.of(site, group), True)
+        sealed = self._keys.of_stream(head.stream).seal(self._body(head, Run()), head_place(message))
+        return self._publish(message, sealed, head_topic(head.stream).of(site, owner_of(head.stream)), True)
 
     def to_terminal(self, head: Head, terminal: Terminal, run: Run) -> bool:
         """Tell one terminal where a stream stands, or where what it was just sent leads."""

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from device.clock import Clock
 from device.errors import StoreError
 from device.face.card import Card
+from sync.hub.areas import Areas
 from sync.hub.bundles import Bundles
 from sync.hub.clock_check import ClockCheck
 from sync.hub.configuration import Configurations
@@ -100,6 +101,7 @@ class Hub:
             with storage.write() as tx:
                 hub = cls._of(where, clock, storage, vault)
                 replay(hub, tx)
+                hub.policies.follow_areas()
             hub.people.finish_removals()
             undo.pop_all()
         return hub
@@ -108,7 +110,8 @@ class Hub:
     def _of(cls, where: Places, clock: Clock, storage: Storage, vault: Vault) -> Hub:
         ledger = Ledger(storage, vault, clock, where.mark)
         keys, groups, consents = Keys(storage, vault, clock), Groups(storage), Consents(storage, vault, clock)
-        fleet, orders = Fleet(storage, ledger, groups, keys, clock), Orders(storage, clock)
+        areas, orders = Areas(storage, ledger, keys, clock), Orders(storage, clock)
+        fleet = Fleet(storage, ledger, groups, areas, keys, clock)
         people = People(storage, vault, ledger, groups, consents, clock)
         enroller = Enroller(storage, people, consents, clock, open_eye, lambda card: Faces(vault, card, FPIR),
                             keeps_photos(storage))
@@ -118,7 +121,7 @@ class Hub:
         return cls(where, clock, storage, vault, ledger, keys, groups, consents, people,
                    Credentials(storage, vault, people), passes, enroller, fleet, Identities(storage, clock), orders,
                    Configurations(storage, ledger, fleet, orders),
-                   Policies(storage, vault, ledger, fleet, clock),
+                   Policies(storage, vault, ledger, fleet, areas, clock),
                    Events(storage, clock, [positions.follow, outbox.follow]), positions, Tokens(storage, clock),
                    ClockCheck(storage, clock), VideoLiveness(where.run, clock), bundles,
                    Rollouts(storage, bundles, clock), outbox, Webhooks(storage, vault, outbox, clock))

@@ -1,8 +1,8 @@
 """Terminals' identities: which certificates they were given, and what ends with one.
 
 An identity ends when the terminal is revoked, removed or claimed anew. Its certificates are then on the broker's
-list, and the keys of the groups that it served are retired, so that what is said from then on is sealed under new
-ones. Used by `claims`, `fleet` and `broker_files`.
+list, and the keys of its groups' and areas' streams are retired, so that what is said from then on is sealed under
+new ones. Used by `claims`, `fleet` and `broker_files`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from device.clock import Clock
+from sync.hub.areas import streams_of
 from sync.hub.ca import end_of, serial_of
-from sync.hub.schema import certificates, claims, group_keys, terminal_groups, terminals
+from sync.hub.schema import certificates, claims, stream_keys, terminal_groups, terminals
 from sync.hub.storage import Storage, Tx
 from sync.hub.times import milliseconds, moment
+from sync.wire.streams import group_stream
 
 
 class Identities:
@@ -33,13 +35,14 @@ class Identities:
             certificate_serial=serial, certificate_until=until))
 
     def end(self, tx: Tx, terminal_id: str) -> None:
-        """Revoke the certificates that a terminal was given, and retire the keys of its groups: each gets a new one
-        when it is next asked for."""
+        """Revoke the certificates that a terminal was given, and retire the keys of its groups and areas: each gets a
+        new one when it is next asked for."""
         now = self._now()
         tx.run(sa.update(certificates).where(certificates.c.terminal_id == terminal_id,
                                              certificates.c.revoked.is_(None)).values(revoked=now))
-        served = sa.select(terminal_groups.c.group_id).where(terminal_groups.c.terminal_id == terminal_id)
-        tx.run(sa.update(group_keys).where(group_keys.c.group_id.in_(served), group_keys.c.retired.is_(None))
+        followed = [group_stream(row.group_id) for row in tx.all(sa.select(terminal_groups.c.group_id).where(
+            terminal_groups.c.terminal_id == terminal_id))] + streams_of(tx, terminal_id)
+        tx.run(sa.update(stream_keys).where(stream_keys.c.stream.in_(followed), stream_keys.c.retired.is_(None))
                .values(retired=now))
 
     def revoke(self, tx: Tx, terminal_id: str) -> None:
@@ -50,10 +53,10 @@ class Identities:
         tx.ended("revoked", terminal_id)
 
     def set_back(self, tx: Tx) -> None:
-        """The database is an old one: its unused codes may have been used since and are void, and its groups' keys
+        """The database is an old one: its unused codes may have been used since and are void, and its streams' keys
         may be known to terminals that have left since and are retired."""
         tx.run(sa.delete(claims).where(claims.c.used.is_(None)))
-        tx.run(sa.update(group_keys).where(group_keys.c.retired.is_(None)).values(retired=self._now()))
+        tx.run(sa.update(stream_keys).where(stream_keys.c.retired.is_(None)).values(retired=self._now()))
 
     def revoked(self) -> list[tuple[int, datetime]]:
         """(serial, since when) of the certificates that are revoked and would hold otherwise."""

@@ -1,7 +1,7 @@
-"""The hub's own keys and the groups': made here, kept sealed in the database, handed out opened.
+"""The hub's own keys and those of shared streams: made here, kept sealed in the database, handed out opened.
 
-Called by the carrier and by claims, which sign, seal and open with them; by fleet, which replaces a group's key when
-a terminal leaves. The hub's signing and sealing keys are `identity`'s.
+Called by the carrier and by claims, which sign, seal and open with them; by fleet and areas, which replace a
+stream's key when a terminal leaves it. The hub's signing and sealing keys are `identity`'s.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from device.clock import Clock
 from device.errors import StoreError
 from sync.hub.identity import Identity, IdentityKeys
 from sync.hub.numbers import Numbers
-from sync.hub.schema import group_keys, hub_keys
+from sync.hub.schema import hub_keys, stream_keys
 from sync.hub.storage import Storage, Tx
 from sync.hub.times import milliseconds
 from sync.hub.vault import Vault
 from sync.wire.seal import GroupSeal
+from sync.wire.streams import owner_of, scope_of
 
 NUMBERS, BESIDE = "numbers", "hub-keys"  # files beside the keys of persons, which no backup sets back
 
@@ -63,43 +64,47 @@ class Keys:
             found = tx.value(sa.select(hub_keys.c.public).where(hub_keys.c.name == name))
         return bytes(found) if found is not None else None
 
-    def of_group(self, group: str) -> GroupSeal:
-        """The group's current key; made when first asked for."""
+    def of_stream(self, stream: str) -> GroupSeal:
+        """The current key of a group's or an area's stream; made when first asked for."""
         with self._storage.read() as tx:
-            known = self._current(tx, group)
-        return known or self.rotate(group, is_first=True)
+            known = self._current(tx, stream)
+        return known or self.rotate(stream, is_first=True)
 
     def by_id(self, key_id: str) -> GroupSeal | None:
-        """Any key that a group ever had."""
+        """Any key that a stream ever had."""
         with self._storage.read() as tx:
-            row = tx.one(sa.select(group_keys).where(group_keys.c.key_id == key_id))
-        return None if row is None else self._group_seal(row)
+            row = tx.one(sa.select(stream_keys).where(stream_keys.c.key_id == key_id))
+        return None if row is None else self._opened(row)
 
-    def rotate(self, group: str, tx: Tx | None = None, is_first: bool = False) -> GroupSeal:
-        """A new key for the group; the old ones are kept retired, so that what was sealed under them can be told.
+    def rotate(self, stream: str, tx: Tx | None = None, is_first: bool = False) -> GroupSeal:
+        """A new key for the stream; the old ones are kept retired, so that what was sealed under them can be told.
 
-        is_first  only if the group has none
+        is_first  only if it has none
         """
         if tx is None:
             with self._storage.write() as own:
-                return self.rotate(group, own, is_first)
-        if is_first and (known := self._current(tx, group)) is not None:
+                return self.rotate(stream, own, is_first)
+        if is_first and (known := self._current(tx, stream)) is not None:
             return known
         now = milliseconds(self._clock.now())
-        tx.run(sa.update(group_keys).where(group_keys.c.group_id == group, group_keys.c.retired.is_(None))
+        tx.run(sa.update(stream_keys).where(stream_keys.c.stream == stream, stream_keys.c.retired.is_(None))
                .values(retired=now))
         key = GroupSeal.new()
-        tx.run(sa.insert(group_keys).values(
-            key_id=key.key_id, group_id=group, created=now,
-            sealed=self._vault.seal("", key.key_bytes(), "group key", group, key.key_id)))
+        tx.run(sa.insert(stream_keys).values(
+            key_id=key.key_id, stream=stream, created=now,
+            sealed=self._vault.seal("", key.key_bytes(), *_place(stream), key.key_id)))
         return key
 
-    def _current(self, tx: Tx, group: str) -> GroupSeal | None:
-        row = tx.one(sa.select(group_keys).where(group_keys.c.group_id == group, group_keys.c.retired.is_(None)))
-        return None if row is None else self._group_seal(row)
+    def _current(self, tx: Tx, stream: str) -> GroupSeal | None:
+        row = tx.one(sa.select(stream_keys).where(stream_keys.c.stream == stream, stream_keys.c.retired.is_(None)))
+        return None if row is None else self._opened(row)
 
-    def _group_seal(self, row: sa.Row[tuple[str, str, bytes]]) -> GroupSeal:
-        return GroupSeal(self._vault.open_one("", row.sealed, "group key", row.group_id, row.key_id))
+    def _opened(self, row: sa.Row[tuple[str, str, bytes]]) -> GroupSeal:
+        return GroupSeal(self._vault.open_one("", row.sealed, *_place(row.stream), row.key_id))
+
+
+def _place(stream: str) -> tuple[str, str]:
+    return f"{scope_of(stream)} key", owner_of(stream)
 
 
 def _folder(vault: Vault) -> Path | None:

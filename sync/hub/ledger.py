@@ -121,14 +121,6 @@ class _Told:
         self.ledger.tell(self.stream)
 
 
-def group_stream(group: str) -> str:
-    return f"group/{group}"
-
-
-def terminal_stream(terminal_id: str) -> str:
-    return f"terminal/{terminal_id}"
-
-
 class Ledger:
     """Every stream of one hub; any thread may use it."""
 
@@ -365,4 +357,4 @@ def _change(seq: int, kind: Any, key: str, owner: str, sealed: bytes | None, bef
 
 
 __all__ = ["Change", "Delta", "Drop", "Head", "Inventory", "Ledger", "Listener", "Living", "Put", "Tally",
-           "group_stream", "milliseconds", "moment", "terminal_stream"]
+           "milliseconds", "moment"]

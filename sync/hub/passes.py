@@ -26,12 +26,13 @@ from device.store import body
 from device.store.records import RevokedPass
 from sync.hub.errors import FieldRefused, NotThere
 from sync.hub.keys import Keys
-from sync.hub.ledger import Drop, Ledger, Put, terminal_stream
+from sync.hub.ledger import Drop, Ledger, Put
 from sync.hub.schema import passes, persons, revoked_passes, shreds, terminals
 from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
 from sync.hub.times import checked, milliseconds, moment
 from sync.hub.vault import Vault, own_key
 from sync.wire.sign import Signer
+from sync.wire.streams import terminal_stream
 from sync.wire.topics import checked as checked_name
 
 LONGEST = timedelta(days=366)

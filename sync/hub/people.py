@@ -9,7 +9,7 @@ ends the key that it was sealed under besides.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,13 +24,14 @@ from sync.hub.consent import Consents
 from sync.hub.directory import Directory, Kept
 from sync.hub.errors import FieldRefused, InTheWay, NotThere
 from sync.hub.groups import Groups
-from sync.hub.ledger import Drop, Ledger, Put, group_stream
+from sync.hub.ledger import Drop, Ledger, Put
 from sync.hub.passes import end_passes_of
-from sync.hub.positions import position_puts
-from sync.hub.schema import credentials, memberships, meta, persons, photos, positions, shreds, templates
+from sync.hub.positions import position_drops
+from sync.hub.schema import credentials, groups, memberships, meta, persons, photos, positions, shreds, templates
 from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
 from sync.hub.times import checked, milliseconds
 from sync.hub.vault import Vault, own_key
+from sync.wire.streams import group_stream
 from sync.wire.templates import template_body
 
 LONGEST_EXTERNAL = 100
@@ -191,6 +192,7 @@ class People(Directory):
                     of_group.setdefault(row.group_id, []).append(row.person_id)
             for group_id, members in of_group.items():
                 self._append(tx, [group_id], self._drops(tx, members))
+            self._leave_areas(tx, gone)
             self._end_keys(tx, map(_key_of, self._drops(tx, gone)))
             end_passes_of(tx, self._ledger, self._clock, gone)
             for part in in_parts(gone):
@@ -279,6 +281,7 @@ class People(Directory):
         self._replace(tx, Kept(person, kept.external_id))
         self._set_memberships(tx, person_id, person.groups)
         self._append(tx, before - now, self._drops(tx, [person_id]))
+        self._leave_areas(tx, [person_id], self._sites_of(tx, before) - self._sites_of(tx, now))
         self._append(tx, before & now, [_put_person(person)])
         self._spread(tx, person, joined=now - before)
         for group_id in sorted(before - now):
@@ -300,8 +303,7 @@ class People(Directory):
         puts = [_put_person(person), *(
             Put(kind, name, keys.open(own_key(kind, name), sealed, kind, name), own_key(kind, name))
             for kind, name, sealed in found)]
-        for group_id in joined:
-            self._append(tx, [group_id], [*puts, *position_puts(tx, person.person_id, group_id)])
+        self._append(tx, joined, puts)
 
     def _append(self, tx: Tx, group_ids: Iterable[str], steps: Sequence[Put | Drop]) -> None:
         for group_id in sorted(group_ids):
@@ -311,13 +313,25 @@ class People(Directory):
         """Drops of all that is these persons'."""
         found = [Drop("person", person_id) for person_id in person_ids]
         for part in in_parts(person_ids):
-            found += [Drop("position", row.person_id) for row in tx.all(
-                sa.select(positions.c.person_id).where(positions.c.person_id.in_(part)).distinct())]
             found += [Drop("template", row.template_id) for row in tx.all(
                 sa.select(templates.c.template_id).where(templates.c.person_id.in_(part)))]
             found += [Drop("credential", row.credential_id) for row in tx.all(
                 sa.select(credentials.c.credential_id).where(credentials.c.person_id.in_(part)))]
         return found
+
+    def _leave_areas(self, tx: Tx, person_ids: Sequence[str], site_ids: Set[str] | None = None) -> None:
+        """Where these persons are is nobody's affair any longer: at some sites, or anywhere."""
+        for stream, steps in position_drops(tx, person_ids, site_ids).items():
+            self._ledger.append(stream, steps, tx)
+        if site_ids is None:
+            return  # the rows go with the persons
+        for part in in_parts(person_ids):
+            tx.run(sa.delete(positions).where(positions.c.person_id.in_(part),
+                                              positions.c.site_id.in_(list(site_ids))))
+
+    def _sites_of(self, tx: Tx, group_ids: Iterable[str]) -> set[str]:
+        return {row.site_id for row in tx.all(
+            sa.select(groups.c.site_id).where(groups.c.group_id.in_(list(group_ids))))}
 
     def _end_faces(self, tx: Tx, person_id: str, gone: Sequence[str]) -> int:
         """Without its consent a person's record says so, and these templates go."""
@@ -353,7 +367,7 @@ def _put_person(person: Person) -> Put:
 
 
 def _key_of(drop: Drop) -> str:
-    return drop.key if drop.kind in ("person", "position") else own_key(drop.kind, drop.key)
+    return drop.key if drop.kind == "person" else own_key(drop.kind, drop.key)
 
 
 def _next_generation(tx: Tx) -> int:

@@ -23,14 +23,16 @@ from device.errors import ConfigError
 from device.policy_file import parse_policy, review
 from device.policy_text import policy_toml
 from device.store import body
-from device.store.policy_records import KINDS, PolicyRecords
+from device.store.policy_records import KINDS, PolicyRecords, joined_areas
+from sync.hub.areas import Areas
 from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
 from sync.hub.fleet import Fleet, ordinary_rule
-from sync.hub.ledger import Drop, Ledger, Put, terminal_stream
-from sync.hub.schema import memberships, policies, terminal_policies
+from sync.hub.ledger import Drop, Ledger, Put
+from sync.hub.schema import changes, memberships, policies, streams, terminal_areas, terminal_policies
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import milliseconds, moment
 from sync.hub.vault import Vault
+from sync.wire.streams import owner_of, terminal_stream
 from sync.wire.topics import checked
 
 if sys.version_info >= (3, 11):
@@ -74,8 +76,9 @@ class Shared:
 class Policies:
     """Of every terminal of one hub; any thread may use it."""
 
-    def __init__(self, storage: Storage, vault: Vault, ledger: Ledger, fleet: Fleet, clock: Clock) -> None:
-        self._storage, self._vault, self._ledger = storage, vault, ledger
+    def __init__(self, storage: Storage, vault: Vault, ledger: Ledger, fleet: Fleet, areas: Areas,
+                 clock: Clock) -> None:
+        self._storage, self._vault, self._ledger, self._areas = storage, vault, ledger, areas
         self._fleet, self._clock = fleet, clock
 
     # --- of one terminal -------------------------------------------------------------------------------------
@@ -170,6 +173,16 @@ class Policies:
             return [self.get_shared(row.policy_id)
                     for row in tx.all(sa.select(policies.c.policy_id).order_by(policies.c.policy_id))]
 
+    def follow_areas(self) -> None:
+        """Have terminals follow the areas that their policies name: those that were given one before areas had
+        streams."""
+        with_doors = sa.select(streams.c.stream).join(changes, changes.c.stream_id == streams.c.stream_id).where(
+            changes.c.kind == "door", changes.c.leaf.is_not(None))
+        with self._storage.write() as tx:
+            following = {row.terminal_id for row in tx.all(sa.select(terminal_areas.c.terminal_id))}
+            for terminal_id in {owner_of(row.stream) for row in tx.all(with_doors)} - following:
+                self._areas.set(tx, terminal_id, joined_areas(self.records(terminal_id).doors))
+
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _bind(self, tx: Tx, terminal_id: str, policy_id: str | None) -> None:
@@ -183,6 +196,7 @@ class Policies:
         self._ledger.append(terminal_stream(terminal_id), [
             *(Drop(*one) for one in gone),
             *(Put(*one, data) for one, data in wanted.items() if held.get(one) != data)], tx)
+        self._areas.set(tx, terminal_id, joined_areas(records.doors))
         for kind, key in gone:
             if kind in ADMITTING:
                 tx.ended("dropped", terminal_id, kind, key)
@@ -219,7 +233,9 @@ def read(text: str) -> PolicyRecords:
         raise PolicyRefused([line.removeprefix("policy: ") for line in str(error).splitlines()]) from None
     except (ValueError, RecursionError) as error:
         raise PolicyRefused([f"no TOML: {str(error).splitlines()[0]}"]) from None
-    if faults := [fault for kind, key, _ in records.keyed() if (fault := _misnamed(kind, key))]:
+    names = [(kind, key) for kind, key, _ in records.keyed()]
+    names += [("area", area) for area in sorted(joined_areas(records.doors)) if ("area", area) not in names]
+    if faults := [fault for kind, key in names if (fault := _misnamed(kind, key))]:
         raise PolicyRefused(faults)
     # By id, as they lie in a terminal: its order is part of the version.
     return PolicyRecords(*(tuple(sorted(getattr(records, entry.name), key=attrgetter(key)))

@@ -1,7 +1,9 @@
-"""Which deletions each terminal has yet to confirm: the records dropped since its last receipt, and the groups left.
+"""Which deletions each terminal has yet to confirm: the records dropped since its last receipt, and the groups and
+areas that it left.
 
 A deletion stays on the open list, however long the terminal is away, until its signed receipt says that it is done;
-a group that the terminal is to hold no longer, until it has shown that it holds nothing of it. Called by `fleet`.
+a group or area that the terminal is to hold no longer, until it has shown that it holds nothing of it. Called by
+`fleet` and `areas`.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from device.clock import Clock
-from sync.hub.ledger import Ledger, group_stream, terminal_stream
-from sync.hub.schema import departures, receipts, terminal_groups, terminals
+from sync.hub.ledger import Ledger
+from sync.hub.schema import departures, receipts, terminal_areas, terminal_groups, terminals
 from sync.hub.storage import Storage, Tx, insert_or_update
 from sync.hub.times import milliseconds, moment
 from sync.wire.digest import DigestTree
 from sync.wire.messages import Cursor
+from sync.wire.streams import group_stream, is_shared, owner_of, scope_of, terminal_stream
 
 LISTED = timedelta(days=90)
 """How long a drop that every terminal has confirmed is listed: who was away for longer is given a snapshot."""
@@ -27,7 +30,7 @@ EMPTY = DigestTree().root()
 
 
 class Owed(NamedTuple):
-    """A deletion without a receipt. kind "group": all of that group, which the terminal has left."""
+    """A deletion without a receipt. kind "group" or "area": all of that one, which the terminal has left."""
 
     stream: str
     kind: str
@@ -42,20 +45,19 @@ class Receipts:
     def __init__(self, storage: Storage, ledger: Ledger, clock: Clock) -> None:
         self._storage, self._ledger, self._clock = storage, ledger, clock
 
-    # --- groups joined and left ------------------------------------------------------------------------------
+    # --- streams joined and left -----------------------------------------------------------------------------
 
-    def joined(self, tx: Tx, terminal_id: str, group_id: str) -> int:
-        """From which seq on the drops of a group that a terminal begins to serve are its affair: those before it came
-        never were, unless it is still to be rid of what it held."""
-        here = _departure(terminal_id, group_stream(group_id))
+    def joined(self, tx: Tx, terminal_id: str, stream: str) -> int:
+        """From which seq on the drops of a stream that a terminal begins to follow are its affair: those before it
+        came never were, unless it is still to be rid of what it held."""
+        here = _departure(terminal_id, stream)
         left = tx.one(sa.select(departures).where(here))
         tx.run(sa.delete(departures).where(here))
-        return int(left.seq) if left is not None else self._ledger.head(group_stream(group_id)).seq
+        return int(left.seq) if left is not None else self._ledger.head(stream).seq
 
-    def left(self, tx: Tx, terminal_id: str, group_id: str) -> None:
-        """A terminal serves a group no longer; call it while it still does. One that was never claimed holds
+    def left(self, tx: Tx, terminal_id: str, stream: str) -> None:
+        """A terminal follows a shared stream no longer; call it while it still does. One that was never claimed holds
         nothing."""
-        stream = group_stream(group_id)
         is_claimed = sa.or_(terminals.c.claimed.is_not(None), terminals.c.reported.is_not(None))
         if tx.one(sa.select(terminals.c.terminal_id).where(terminals.c.terminal_id == terminal_id, is_claimed)):
             self._depart(tx, terminal_id, stream, self.up_to(tx, terminal_id).get(stream, 0))
@@ -79,12 +81,12 @@ class Receipts:
         return True
 
     def reported(self, tx: Tx, terminal_id: str, cursors: Sequence[Cursor]) -> None:
-        """A terminal says what it holds: a group that it should not hold is on the list, one that it does not name
-        is not."""
-        served = {group_stream(group) for group in _served(tx, terminal_id)}
+        """A terminal says what it holds: a shared stream that it should not hold is on the list, one that it does not
+        name is not."""
+        followed = _since(tx, terminal_id)
         left = {row.stream for row in tx.all(sa.select(departures).where(departures.c.terminal_id == terminal_id))}
         for cursor in cursors:
-            if cursor.stream.startswith("group/") and cursor.digest != EMPTY and cursor.stream not in served | left:
+            if is_shared(cursor.stream) and cursor.digest != EMPTY and cursor.stream not in followed.keys() | left:
                 self._depart(tx, terminal_id, cursor.stream, 0)
         for stream in left - {cursor.stream for cursor in cursors}:
             tx.run(sa.delete(departures).where(_departure(terminal_id, stream)))
@@ -94,9 +96,7 @@ class Receipts:
     def up_to(self, tx: Tx, terminal_id: str) -> dict[str, int]:
         """Stream -> seq up to which the terminal owes no receipt."""
         epoch = self._ledger.epoch
-        since = {group_stream(row.group_id): row.since_seq for row in tx.all(
-            sa.select(terminal_groups).where(terminal_groups.c.terminal_id == terminal_id))}
-        since[terminal_stream(terminal_id)] = 0
+        since = {**_since(tx, terminal_id), terminal_stream(terminal_id): 0}
         for row in tx.all(sa.select(receipts).where(receipts.c.terminal_id == terminal_id)):
             # A receipt of an earlier epoch proves deletions that this ledger may not know of.
             if row.stream in since and row.epoch == epoch:
@@ -107,7 +107,7 @@ class Receipts:
         """Every deletion whose receipt this terminal still owes."""
         left = tx.all(sa.select(departures).where(departures.c.terminal_id == terminal_id)
                       .order_by(departures.c.stream))
-        return [*(Owed(row.stream, "group", row.stream.partition("/")[2], row.head, moment(row.since))
+        return [*(Owed(row.stream, scope_of(row.stream), owner_of(row.stream), row.head, moment(row.since))
                   for row in left),
                 *(Owed(stream, *drop) for stream, seq in self.up_to(tx, terminal_id).items()
                   for drop in self._ledger.drops_after(stream, seq))]
@@ -135,9 +135,12 @@ def _departure(terminal_id: str, stream: str) -> sa.ColumnElement[bool]:
     return sa.and_(departures.c.terminal_id == terminal_id, departures.c.stream == stream)
 
 
-def _served(tx: Tx, terminal_id: str) -> list[str]:
-    return [row.group_id for row in tx.all(
-        sa.select(terminal_groups.c.group_id).where(terminal_groups.c.terminal_id == terminal_id))]
+def _since(tx: Tx, terminal_id: str) -> dict[str, int]:
+    """Shared streams that the terminal follows, and from which seq on."""
+    own = terminal_groups.c.terminal_id == terminal_id
+    found = {group_stream(row.group_id): row.since_seq for row in tx.all(sa.select(terminal_groups).where(own))}
+    return found | {row.stream: row.since_seq for row in tx.all(
+        sa.select(terminal_areas).where(terminal_areas.c.terminal_id == terminal_id))}
 
 
 def _least(items: Iterable[tuple[str, Any]]) -> dict[str, int]:

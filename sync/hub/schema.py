@@ -161,6 +161,12 @@ terminal_groups = Table(
     Column("group_id", ID, ForeignKey("groups.group_id"), primary_key=True, index=True),
     Column("since_seq", BigInteger, nullable=False))
 
+# The areas that a terminal's policy names, whose streams it follows.
+terminal_areas = Table(
+    "terminal_areas", metadata, _terminal(primary_key=True),
+    Column("stream", String(80), primary_key=True, index=True), Column("site_id", ID, nullable=False, index=True),
+    Column("area_id", ID, nullable=False), Column("since_seq", BigInteger, nullable=False))
+
 # A policy that terminals share, as the text that was given; what a terminal goes by lies in its own stream.
 policies = Table(
     "policies", metadata,
@@ -184,7 +190,7 @@ receipts = Table(
     Column("digest", LargeBinary, nullable=False), Column("issued", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False))
 
-# Groups' streams that a terminal is to hold no longer and has not shown to be rid of.
+# Groups' and areas' streams that a terminal is to hold no longer and has not shown to be rid of.
 # seq   up to which it owed no receipt when it left
 # head  where the stream stood then: what it signs of an earlier state proves nothing
 departures = Table(
@@ -309,10 +315,10 @@ hub_keys = Table(
     Column("public", LargeBinary, nullable=False), Column("sealed", LargeBinary, nullable=False),
     Column("created", BigInteger, nullable=False), Column("retired", BigInteger))
 
-group_keys = Table(
-    "group_keys", metadata,
-    Column("key_id", ID, primary_key=True), Column("group_id", ID, ForeignKey("groups.group_id"), nullable=False,
-                                                   index=True),
+# Of streams that many terminals follow: groups' and areas'.
+stream_keys = Table(
+    "stream_keys", metadata,
+    Column("key_id", ID, primary_key=True), Column("stream", String(80), nullable=False, index=True),
     Column("created", BigInteger, nullable=False), Column("retired", BigInteger),
     Column("sealed", LargeBinary, nullable=False))
 

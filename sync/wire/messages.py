@@ -100,9 +100,10 @@ class RangeHashes(Message, frozen=True, kw_only=True, tag="range_hashes"):
     ranges: Annotated[tuple[tuple[Count, tuple[Hash, ...]], ...], Meta(max_length=64)]
 
 
-class GroupKey(Message, frozen=True, kw_only=True, tag="group_key"):
-    """A group's key; replaced when a terminal leaves the group.
+class GroupKey(Message, frozen=True, kw_only=True, tag="group_key", omit_defaults=True):
+    """The key of a group's stream or an area's; replaced when a terminal leaves it.
 
+    group   whose it is: the name that its stream has after `scope`
     number  rises as that of heads does: an older key never comes after a newer one
     """
 
@@ -111,6 +112,11 @@ class GroupKey(Message, frozen=True, kw_only=True, tag="group_key"):
     key_id: Id
     number: Count
     key: Key
+    scope: Literal["group", "area"] = "group"
+
+    @property
+    def stream(self) -> str:
+        return f"{self.scope}/{self.group}"
 
 
 # --- terminal -> hub, sealed to it -----------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The one table of topics; what the clients use and what the broker's access list allows both come from it.
 
-Names and site, group and terminal ids consist of letters, digits, `-`, `_` and `.` only, so that none can hold
+Names and site, group, area and terminal ids consist of letters, digits, `-`, `_` and `.` only, so that none can hold
 a topic's separators or wildcards.
 """
 
@@ -23,23 +23,25 @@ class Writer(Enum):
 class Topic:
     """One kind of topic: its place below the scope, who writes it, and whether the broker keeps the last one."""
 
-    scope: str  # "group" or "terminal"
+    scope: str  # "group", "area" or "terminal"
     leaf: str
     writer: Writer
     is_retained: bool
     about: str
 
     def of(self, site: str, owner: str) -> str:
-        """The topic of one group or terminal of one site."""
+        """The topic of one group, area or terminal of one site."""
         return f"{PREFIX}/{checked(site)}/{self.scope}/{checked(owner)}/{self.leaf}"
 
     def everywhere(self, site: str) -> str:
-        """The filter that matches this topic for every group or terminal of one site."""
+        """The filter that matches this topic for every group, area or terminal of one site."""
         return f"{PREFIX}/{checked(site)}/{self.scope}/+/{self.leaf}"
 
 
 GROUP_PAGES = Topic("group", "pages", Writer.HUB, False, "changes of the group's stream")
 GROUP_HEAD = Topic("group", "head", Writer.HUB, True, "signed head of the group's stream")
+AREA_PAGES = Topic("area", "pages", Writer.HUB, False, "where people are who came into the area or left it")
+AREA_HEAD = Topic("area", "head", Writer.HUB, True, "signed head of the area's stream")
 PAGES = Topic("terminal", "pages", Writer.HUB, False, "the terminal's own stream and its catch-up pages")
 DESIRED = Topic("terminal", "desired", Writer.HUB, True, "desired state: modes and configuration versions")
 COMMAND = Topic("terminal", "command", Writer.HUB, False, "commands that expire")
@@ -53,8 +55,8 @@ RECEIPTS = Topic("terminal", "receipts", Writer.TERMINAL, False, "signed deletio
 ANSWER = Topic("terminal", "answer", Writer.TERMINAL, False, "outcomes of commands")
 MISSING = Topic("terminal", "missing", Writer.TERMINAL, False, "chunks of an offered release that it asks for")
 
-TOPICS = (GROUP_PAGES, GROUP_HEAD, PAGES, DESIRED, COMMAND, ACKED, KEYS, UPDATE, REPORT, ONLINE, JOURNAL, RECEIPTS,
-          ANSWER, MISSING)
+TOPICS = (GROUP_PAGES, GROUP_HEAD, AREA_PAGES, AREA_HEAD, PAGES, DESIRED, COMMAND, ACKED, KEYS, UPDATE, REPORT,
+          ONLINE, JOURNAL, RECEIPTS, ANSWER, MISSING)
 
 
 def checked(name: str) -> str:
@@ -66,7 +68,7 @@ def checked(name: str) -> str:
 
 
 def parse(topic: str) -> tuple[Topic, str, str]:
-    """(which topic, site, group or terminal id) of a received topic; ValueError where it is none of ours."""
+    """(which topic, site, group, area or terminal) of a received topic; ValueError where it is none of ours."""
     parts = topic.split("/")
     if len(parts) != 6 or "/".join(parts[:2]) != PREFIX:
         raise ValueError(f"not one of our topics: {topic[:120]!r}")

@@ -24,10 +24,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sync_samples import SITE
 from sync_world import World
 
+from device.store import body
+from device.store.records import Position
 from device.store.trust import MessageRefused, open_envelope, signed_bytes
 from sync.hub.errors import InTheWay
 from sync.wire import topics
 from sync.wire.sign import Signer
+from sync.wire.streams import AREA, scope_of
 
 ORDERS = int(os.environ.get("DOOR_ORDERS", "400"))
 STEPS = 50
@@ -99,6 +102,18 @@ class Orders(RuleBasedStateMachine):
         self.ended |= {(door, group) for group in self.serves[door] if group not in groups}
         self.serves[door] = groups
 
+    @rule(door=doors, areas=st.sampled_from([(), ("hall",), ("hall", "lab")]))
+    def join(self, door: str, areas: tuple[str, ...]) -> None:
+        """The policy names these areas, and the ordinary rules."""
+        self.world.hub.policies.put(door, policy_of(areas))
+
+    @precondition(lambda self: self.people)
+    @rule(door=doors, area=st.sampled_from(["hall", "lab", "attic", None]), data=st.data())
+    def pass_by(self, door: str, area: str | None, data: st.DataObject) -> None:
+        """Somebody enters an area, which may be none of the door's, or leaves."""
+        person_id = data.draw(st.sampled_from(sorted(self.people)))
+        self.world.doors[door].passes(person_id, area)
+
     @rule(door=doors, count=st.integers(1, 5))
     def happens(self, door: str, count: int) -> None:
         self.world.doors[door].happens(count)
@@ -109,7 +124,7 @@ class Orders(RuleBasedStateMachine):
 
     @rule(group=st.sampled_from(["staff", "lab"]))
     def replace_key(self, group: str) -> None:
-        self.world.hub.keys.rotate(group)
+        self.world.hub.keys.rotate(f"group/{group}")
 
     @rule(is_forced=st.booleans())
     def replace_hub_keys(self, is_forced: bool) -> None:
@@ -285,6 +300,7 @@ class Orders(RuleBasedStateMachine):
                 served = set(self.serves[name])
                 expected = {person_id for person_id, groups in self.people.items() if served & set(groups)}
                 assert door.admitted() == expected
+                assert door.positions() == self._positions(name)
                 assert door.mode == self.modes[name]
         finally:
             world.close()
@@ -293,6 +309,20 @@ class Orders(RuleBasedStateMachine):
     def _without_what_ended(self, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         return {one: tuple(group for group in those if (one, group) not in self.ended)
                 for one, those in groups.items()}
+
+    def _positions(self, door: str) -> dict[str, str]:
+        """Where people are, of whom the areas of a door know, as the hub has it."""
+        hub, found = self.world.hub, {}
+        for stream in hub.fleet.streams_of(door):
+            if scope_of(stream) == AREA:
+                for change in hub.ledger.living(stream).changes:
+                    position = body.decode(Position, change.body)
+                    found[position.person_id, position.at] = position.area_id
+        assert {person_id for person_id, _ in found} <= self.people.keys()
+        present = {(one.person_id, one.area_id) for one in hub.positions.present()}
+        newest = {person_id: area for (person_id, _), area in sorted(found.items())}
+        assert all((person_id, area) in present for person_id, area in newest.items() if area)
+        return newest
 
     def _joins(self, person_id: str, groups: tuple[str, ...]) -> None:
         self.people[person_id] = groups
@@ -305,6 +335,12 @@ class Kept:
     people: dict[str, tuple[str, ...]]
     serves: dict[str, tuple[str, ...]]
     modes: dict[str, str]
+
+
+def policy_of(areas: tuple[str, ...]) -> str:
+    rules = [f'[[rule]]\nid = "{group}"\ngroup = "{group}"\n' for group in ("lab", "staff")]
+    doors = [f'[[area]]\nid = "{area}"\n\n[[door]]\nid = "{area}"\ninside = "{area}"\n' for area in areas]
+    return "\n".join([*rules, *doors])
 
 
 def forged_by(stranger: Signer, topic: str, data: bytes) -> bytes:

@@ -15,6 +15,8 @@ from sync_samples import enrol
 from device.door.reasons import entry
 from device.store.cache import CacheReader
 from device.store.journal import JournalReader
+from device.store.records import NewEntry, Position
+from sync.wire.streams import area_stream
 
 KILLS = int(os.environ.get("DOOR_KILLS", "4"))
 
@@ -111,6 +113,30 @@ def test_a_broker_that_is_killed_and_loses_everything_costs_nothing(site, door):
     # The door goes on writing meanwhile; a doubled event would keep the counts apart for good.
     within(60, lambda: site.hub.events.count("t1") == journal.head > 50)
     journal.close()
+
+
+def test_where_people_are_comes_back_from_the_hub_in_the_stream_of_the_area(site, door):
+    (person_id,) = enrol(site.hub, 1)
+    site.start_syncd()
+    within(15, site.is_equal)
+    site.hub.policies.put("t1", '[[area]]\nid = "hall"\n\n[[door]]\nid = "main"\ninside = "hall"\n\n'
+                                '[[rule]]\nid = "staff"\ngroup = "staff"\n')
+    stream = area_stream("hq", "hall")
+    within(15, lambda: site.is_equal(stream))
+    door.append([NewEntry("passage", "entered", person_id, (("area", "hall"),))])
+    within(15, lambda: areas(site) == ["hall"])
+    door.append([NewEntry("passage", "left", person_id, (("area", None),))])
+    within(15, lambda: areas(site) == [""])
+    within(5, lambda: site.is_equal(stream))
+
+
+def areas(site: Site) -> list[str]:
+    """Where everybody is, as the gallery's file has it."""
+    reader = CacheReader.open(site.where.gallery_db, site.key)
+    try:
+        return [one.area_id for one in reader.records("position", Position)]
+    finally:
+        reader.close()
 
 
 def test_a_lockdown_and_a_command_reach_the_doors_files(site, door):

@@ -7,25 +7,20 @@ the broker takes them.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import Enum
 
 from device.clock import Clock
-from device.errors import StoreError
-from device.threads import Worker
 from sync.hub.carrier import Link
 from sync.hub.editions import Edition, Editions
 from sync.hub.heads import Heads, Run
 from sync.hub.roster import Terminal
+from sync.hub.stepper import Stepper
 from sync.wire import topics
 from sync.wire.codec import encode
 from sync.wire.messages import Page
 from sync.wire.sign import Signer
-
-log = logging.getLogger(__name__)
 
 SNAPSHOTS = 8
 JOBS = 5000
@@ -79,29 +74,18 @@ class _Sent:
 
 
 class CatchUp:
-    """Jobs that wait, and what is under way; `ask`, `arrived` and `forget` are for the ingesting thread."""
+    """Jobs that wait, and what is under way. `step` is for `thread`; `ask`, `arrived` and `forget` for the one that
+    ingests."""
 
     def __init__(self, editions: Editions, signer: Signer, clock: Clock, link: Link) -> None:
         self.counts: Counter[str] = Counter()
         self._editions, self._signer, self._clock, self._link = editions, signer, clock, link
         self._heads = Heads(editions.keys, signer, clock, link)
         # A queue would hold a job per report; here the newest of each terminal and stream replaces the older.
-        self._changed = threading.Condition()
         self._jobs: dict[tuple[str, str], Job] = {}
         self._sent: dict[tuple[str, str], _Sent] = {}
-        self._worker: Worker | None = None
-
-    def start(self) -> None:
-        self._worker = Worker("catch-up", self._work, self._clock)
-        self._worker.start()
-
-    def stop(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker:
-            worker.stopping.set()
-            with self._changed:
-                self._changed.notify_all()
-            worker.stop()
+        self.thread = Stepper("catch-up", self.step, lambda: 0.5, self._failed, clock)
+        self._changed = self.thread.changed
 
     def ask(self, job: Job) -> bool:
         """Have it done, unless the like is under way."""
@@ -188,7 +172,7 @@ class CatchUp:
     def wait_for_room(self) -> bool:
         """Wait until the broker takes more; false where the link is down or this is being stopped."""
         while not self._link.wait_for_room(1.0):
-            if not self._link.is_up or (self._worker is not None and self._worker.stopping.is_set()):
+            if not self._link.is_up or self.thread.is_stopping:
                 return False
         return True
 
@@ -214,20 +198,8 @@ class CatchUp:
             outgoing.take(page)
         return edition
 
-    def _work(self, worker: Worker) -> None:
-        while not worker.stopping.is_set():
-            worker.beat()
-            try:
-                if self.step():
-                    continue
-            except StoreError as error:
-                log.error("catching up: %s", error)
-                worker.stopping.wait(1.0)
-            except Exception:
-                self.counts["failed"] += 1
-                log.exception("a terminal could not be served")
-            with self._changed:
-                self._changed.wait(0.5)
+    def _failed(self) -> None:
+        self.counts["failed"] += 1
 
 
 class _Outgoing:

@@ -9,14 +9,10 @@ no person waits for a release. Nothing is remembered: after a restart each termi
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
 from device.clock import Clock
-from device.errors import StoreError
-from device.threads import Worker
 from sync.hub.bundles import Bundles, Kept
 from sync.hub.carrier import Link
 from sync.hub.members import Member, Said, State
@@ -24,13 +20,12 @@ from sync.hub.numbers import Numbers
 from sync.hub.rollout import Rollout
 from sync.hub.rollouts import Rollouts
 from sync.hub.roster import Roster, Terminal
+from sync.hub.stepper import Stepper
 from sync.wire import topics
 from sync.wire.codec import encode_to
 from sync.wire.messages import Report
 from sync.wire.releases import Chunk, ChunkRequest, Offer
 from sync.wire.sign import Signer
-
-log = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # how often reports are compared with what is wanted
 OFFER_AGAIN_S = 30.0  # to a terminal that does not say that it has heard
@@ -50,7 +45,7 @@ class _Served:
 
 
 class Deliveries:
-    """`step` is for its own thread, all else for the one that ingests."""
+    """`step` is for `thread`, all else for the one that ingests."""
 
     def __init__(self, rollouts: Rollouts, bundles: Bundles, roster: Roster, signer: Signer, numbers: Numbers,
                  clock: Clock, link: Link) -> None:
@@ -61,21 +56,9 @@ class Deliveries:
         self._offered: dict[tuple[str, str], float] = {}  # (roll-out, terminal) -> when
         self._withdrawn: dict[str, float] = {}
         # A queue would hold a request twice where a terminal has lost patience; here its newest replaces the older.
-        self._changed = threading.Condition()
         self._served: OrderedDict[str, _Served] = OrderedDict()
-        self._worker: Worker | None = None
-
-    def start(self) -> None:
-        self._worker = Worker("deliveries", self._work, self._clock)
-        self._worker.start()
-
-    def stop(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker:
-            worker.stopping.set()
-            with self._changed:
-                self._changed.notify_all()
-            worker.stop()
+        self.thread = Stepper("deliveries", self.step, self._rest_s, self._failed, clock)
+        self._changed = self.thread.changed
 
     # --- offers ------------------------------------------------------------------------------------------
 
@@ -166,19 +149,8 @@ class Deliveries:
         return self._link.publish(topic, encode_to(terminal.seal_public, message, topic, self._signer),
                                   expires_s=LIFE_S)
 
-    def _work(self, worker: Worker) -> None:
-        while not worker.stopping.is_set():
-            worker.beat()
-            try:
-                if self.step():
-                    continue
-            except StoreError as error:
-                log.error("chunks: %s", error)
-                worker.stopping.wait(1.0)
-            except Exception:
-                self.counts["failed"] += 1
-                log.exception("a chunk could not be sent")
-                worker.stopping.wait(1.0)
-            with self._changed:
-                has_more = any(one.indexes for one in self._served.values())
-                self._changed.wait(0.05 if has_more else 0.5)
+    def _rest_s(self) -> float:
+        return 0.05 if any(one.indexes for one in self._served.values()) else 0.5
+
+    def _failed(self) -> None:
+        self.counts["failed"] += 1

@@ -93,8 +93,8 @@ class Service:
             self.broker.start()
         self.hub.ledger.listen(self._has_moved)
         self.carrier.start()
-        self.wire.catchup.start()
-        self.wire.deliveries.start()
+        self.wire.catchup.thread.start()
+        self.wire.deliveries.thread.start()
         self.messenger.start()
         if self.home:
             self.home.start()
@@ -115,8 +115,8 @@ class Service:
         self.messenger.stop()
         if self.home:
             self.home.stop()
-        self.wire.catchup.stop()
-        self.wire.deliveries.stop()
+        self.wire.catchup.thread.stop()
+        self.wire.deliveries.thread.stop()
         self.carrier.stop()
         if self.broker:
             self.broker.stop()

@@ -19,7 +19,9 @@ def test_every_pattern_of_a_group_finds_tests_and_none_is_in_two_groups() -> Non
             assert list(groups.TESTS.glob(pattern)), f"{name}: {pattern}"
     chosen = [file for name in groups.GROUPS for file in groups.files(name)]
     assert len(chosen) == len(set(chosen))
-    assert set(chosen) <= set(groups.everything())
+    slowed = set(groups.files(groups.SLOWED))
+    assert set(chosen) - slowed <= set(groups.everything())
+    assert not slowed & set(groups.everything())  # time is not slowed for `--all`, which runs them by themselves
 
 
 def test_what_is_left_out_exists_and_says_why() -> None:
@@ -46,7 +48,7 @@ def test_a_count_names_what_failed_and_why_others_were_skipped(tmp_path: Path) -
                     '<testcase classname="tests.test_a" name="test_four"><error message="x"/></testcase>'
                     '<testcase classname="tests.test_a" name="test_three"><skipped message="no  Chrome"/></testcase>'
                     '</testsuite></testsuites>')
-    found = tally.read(file) + tally.read(file)
+    found = tally.read(file, 1) + tally.read(file, 1)
     assert (found.passed, len(found.failed), found.skipped) == (2, 4, {"no Chrome": 2})
     assert found.failed[0] == "tests.test_a::test_two"
     assert str(found) == "2 passed, 4 failed, 2 skipped"
@@ -57,7 +59,7 @@ def test_a_run_that_ended_before_its_first_test_has_failed(text: str | None, tmp
     file = tmp_path / "packs.xml"
     if text is not None:
         file.write_text(text)
-    assert tally.read(file).failed == ("packs: no test was run",)
+    assert tally.read(file, -11).failed == ("packs: pytest ended with -11 and no word of its tests; see its log",)
 
 
 def test_vectors_are_near_by_the_greatest_difference_of_any_value() -> None:

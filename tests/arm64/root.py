@@ -18,8 +18,8 @@ from pathlib import Path
 from door_setup.plan import Stop, run
 from emulator import SUITE
 
-PACKAGES = ("ca-certificates", "dbus", "gcc", "libc6-dev", "mosquitto", "openssl", "python3", "python3-venv",
-            "systemd-sysv", "systemd-timesyncd", "tzdata", "udev", "util-linux")
+PACKAGES = ("ca-certificates", "dbus", "gcc", "libc6-dev", "libfaketime", "mosquitto", "openssl", "python3",
+            "python3-venv", "systemd-sysv", "systemd-timesyncd", "tzdata", "udev", "util-linux")
 HOME = "/srv/home"
 CHECKOUT = "/srv/open-door"
 RESULTS = "/srv/results"
@@ -28,6 +28,7 @@ PROCESSOR = "cortex-a76"
 """A Raspberry Pi 5's. qemu's own choice has scalable vectors (SVE), with which numpy's OpenBLAS multiplies wrongly
 there; no Raspberry Pi has any."""
 
+_FAKETIME = "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"
 _PRELOADED = "/usr/local/lib/processor.so"
 _NODES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE",
@@ -128,6 +129,12 @@ class Root:
             log = self.logs / f"{name}.log"
             tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-15:])
             raise Stop(f"{name} failed with {code} ({log}):\n  {tail}")
+
+
+def slowed(rate: float) -> dict[str, str]:
+    """Surroundings in which time passes at this rate, for a process and all that it starts."""
+    return {"LD_PRELOAD": _FAKETIME, "FAKETIME": f"+0 x{rate}", "FAKETIME_DONT_RESET": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "0", "FAKETIME_CACHE_DURATION": "100000"}
 
 
 def pip_settings(python: Path) -> dict[str, str]:

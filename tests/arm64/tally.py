@@ -27,14 +27,14 @@ class Tally:
         return f"{self.passed} passed, {len(self.failed)} failed, {self.skipped.total()} skipped"
 
 
-def read(file: Path) -> Tally:
-    """A file that is missing or holds no test is a failure: pytest ended before it had one."""
+def read(file: Path, code: int) -> Tally:
+    """A file that is missing or holds no test is a failure: pytest ended, with this code, before it was written."""
     try:
         cases = list(ElementTree.parse(file).iter("testcase"))  # noqa: S314 - our own pytest wrote it
     except (OSError, ElementTree.ParseError):
         cases = []
     if not cases:
-        return Tally(failed=(f"{file.stem}: no test was run",))
+        return Tally(failed=(f"{file.stem}: pytest ended with {code} and no word of its tests; see its log",))
     failed, skipped = [], Counter[str]()
     for case in cases:
         if case.find("failure") is not None or case.find("error") is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -134,6 +136,23 @@ def test_a_terminal_is_let_in_by_the_code_that_it_shows_itself(desk: Desk) -> No
             desk.claims.expect(terminal, shown)
     with pytest.raises(ClaimRefused):
         desk.claims.expect("t9", "8K2M4-Q1TZ9-0RW3X-7HCVP")
+
+
+def test_of_many_who_enter_one_code_at_the_same_moment_one_is_served_and_the_others_are_told(desk: Desk) -> None:
+    def enter(terminal_id: str) -> str:
+        barrier.wait()
+        try:
+            desk.claims.expect(terminal_id, "8K2M4-Q1TZ9-0RW3X-7HCVN")
+        except InTheWay:
+            return "told before"
+        return "served"
+
+    for _ in range(10):
+        barrier = threading.Barrier(8)
+        with desk.storage.write() as tx:
+            tx.run(sa.delete(schema.claims))
+        with ThreadPoolExecutor(8) as pool:
+            assert Counter(pool.map(enter, ["t1", "t2"] * 4)) == {"served": 1, "told before": 7}
 
 
 @pytest.mark.parametrize("shown", ["", "DOOR1:4F2A91C0:", "8K2M4-Q1TZ9-0RW3X-7HCV", "8K2M4-Q1TZ9-0RW3X-7HCVNN",

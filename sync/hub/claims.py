@@ -73,7 +73,8 @@ class Claims:
 
         FieldRefused where that is no code; InTheWay where it was told before.
         """
-        self._keep(terminal_id, self.checked(shown), life)
+        with self._storage.write():
+            self._keep(terminal_id, self.checked(shown), life)
 
     def checked(self, shown: str) -> str:
         """The code in what a terminal shows; refused as by `expect`."""

@@ -25,8 +25,9 @@ from device.store.records import AccessRule, NewEntry, Person, Template
 from device.store.terminal_records import GROUPS, KIND
 from device.store.trust import Opener, Verifier
 from device.store.trust_chain import HubKeys
-from sync.agent.agent import Agent, Keys
+from sync.agent.agent import Agent
 from sync.agent.link import Down, Message, Up
+from sync.agent.parts import Keys
 from sync.wire import topics
 from sync.wire.announce import announce, hand_to
 from sync.wire.codec import decode, encode, encode_body, encode_to
@@ -421,7 +422,7 @@ class Bench:
 
     def follow(self) -> None:
         """What doord writes when its matcher has taken over a change."""
-        generation = self.agent._writer.generation
+        generation = self.agent.writer.generation
         self.journal.append(NewEntry("gallery", "gallery_loaded", None, (("generation", generation),)))
         self.talk()
 
@@ -438,7 +439,7 @@ class Bench:
 
     def living(self) -> set[tuple[str, str]]:
         """(kind, key) of all persons and templates that open."""
-        writer = self.agent._writer
+        writer = self.agent.writer
         columns = writer.columns(MODEL)
         return ({("person", person.person_id) for person in writer.people()}
                 | {("template", key) for key in columns.template_ids})
@@ -446,7 +447,7 @@ class Bench:
     def stop(self) -> None:
         """End door-syncd; doord's journal goes on."""
         self.agent.close()
-        self.agent._writer.close()
+        self.agent.writer.close()
 
     def close(self) -> None:
         self.stop()

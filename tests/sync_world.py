@@ -34,9 +34,10 @@ from device.store.places import make_folders, places
 from device.store.records import NewEntry, Position
 from device.store.trust import Opener
 from device.store.trust_chain import TrustChain
-from sync.agent.agent import Agent, Keys
+from sync.agent.agent import Agent
 from sync.agent.intake import Intake
 from sync.agent.link import Down
+from sync.agent.parts import Keys
 from sync.hub.ca import Authority
 from sync.hub.claims import Claims, Contact
 from sync.hub.events import Query

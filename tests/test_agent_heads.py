@@ -198,7 +198,7 @@ def test_an_older_key_of_a_group_does_not_come_back_after_a_newer_one(synced):
 def test_the_newest_head_of_the_own_stream_lies_ready_for_doord(synced):
     topic, data = synced.hub.vouch(OWN_STREAM)
     synced.bring((topic, data), synced.hub.head(), synced.hub.vouch(OWN_STREAM, session="before"))
-    assert HandoverReader(synced.agent._writer).head() == data
+    assert HandoverReader(synced.agent.writer).head() == data
 
 
 def test_a_group_lapses_when_the_hub_has_been_silent_for_longer_than_it_may_be(synced):

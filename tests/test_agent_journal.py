@@ -35,7 +35,7 @@ def test_all_entries_arrive_and_the_cursor_licenses_pruning(bench):
     entries(bench, 3000)
     bench.talk()
     assert stored(bench) == set(range(1, bench.journal.head + 1))
-    assert bench.agent._writer.acked(bench.journal.journal_id) == bench.journal.head
+    assert bench.agent.writer.acked(bench.journal.journal_id) == bench.journal.head
     assert bench.hub.doubled == 0
     row = bench.hub.events[bench.journal.journal_id, 7]
     entry = bench.journal.entries(6, 1)[0]
@@ -43,10 +43,10 @@ def test_all_entries_arrive_and_the_cursor_licenses_pruning(bench):
 
 
 def test_the_cursor_makes_no_new_generation(bench):
-    before = bench.agent._writer.generation
+    before = bench.agent.writer.generation
     entries(bench, 10)
     bench.talk()
-    assert bench.agent._writer.generation == before
+    assert bench.agent.writer.generation == before
 
 
 def test_no_more_than_the_window_is_under_way(bench):
@@ -174,9 +174,9 @@ def test_a_link_that_cannot_be_made_is_tried_again_ever_more_rarely(tmp_path):
     tries = []
     for _ in range(400):
         bench.hub.clock.advance(0.5)
-        before = bench.agent._backoff._tries
+        before = bench.agent.connection.backoff._tries
         bench.work()
-        if bench.agent._backoff._tries != before:
+        if bench.agent.connection.backoff._tries != before:
             tries.append(bench.hub.clock.mono())
     assert 5 < len(tries) < 60
     assert all(later - earlier <= 62 for earlier, later in itertools.pairwise(tries))

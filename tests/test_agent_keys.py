@@ -163,7 +163,7 @@ def test_the_agent_that_was_away_for_two_rotations_takes_all_at_once_and_keeps_t
     assert bench.is_equal()
     again = bench.restarted()
     assert again.agent.announced.chain.verifier.key_ids == (second.key_id,)
-    assert len(HandoverReader(again.agent._writer).announcements()) == 4
+    assert len(HandoverReader(again.agent.writer).announcements()) == 4
 
 
 @pytest.mark.parametrize("harm", ["forged", "another's", "cut", "garbage"])
@@ -254,7 +254,7 @@ def test_a_gallery_that_was_lost_does_not_bring_an_old_key_back_to_doord(door):
     fresh, word = rotate(hub)
     door.bench.bring(word, hub.announce(fresh, by=fresh))
     door.desk.turn()
-    door.bench.agent._writer._db.execute("DELETE FROM signs")
+    door.bench.agent.writer._db.execute("DELETE FROM signs")
     door.restart()
     assert not door.obeys(old)
     door.bench.bring(hub.handed(*hub.announcements))

@@ -16,7 +16,7 @@ from store_samples import KEY, MODEL, person, template
 from device.clock import HandClock
 from device.store.cache import CacheReader
 from device.store.records import AccessRule
-from sync.agent.agent import POISONED_S
+from sync.agent.inbound import POISONED_S
 from sync.wire import topics
 from sync.wire.digest import DigestTree
 from sync.wire.releases import Offer
@@ -43,7 +43,7 @@ def synced(bench):
 
 def test_a_blank_terminal_gets_everything(synced):
     assert len(synced.living()) == 20
-    assert [rule.rule_id for rule in synced.agent._writer.records("rule", AccessRule)] == ["r1"]
+    assert [rule.rule_id for rule in synced.agent.writer.records("rule", AccessRule)] == ["r1"]
     assert {f"door/v1/site/group/{GROUP}/pages", f"door/v1/site/terminal/{TERMINAL}/pages"} <= synced.wire.topics
 
 
@@ -79,10 +79,10 @@ def test_a_page_received_twice_is_applied_once(synced):
     people(synced.hub.staff, 1, 50)
     page = synced.hub.delta(20, is_own=False)
     synced.bring(page)
-    generation = synced.agent._writer.generation
+    generation = synced.agent.writer.generation
     before = synced.agent.counts["old"]
     synced.bring(page, page)
-    assert synced.agent._writer.generation == generation
+    assert synced.agent.writer.generation == generation
     assert synced.agent.counts["old"] == before + 2
 
 
@@ -108,7 +108,7 @@ def test_a_drop_removes_from_file_and_is_receipted_only_after_the_matcher_follow
     assert receipt.seq == synced.hub.staff.seq
     assert receipt.digest == synced.hub.staff.tree().root()
     assert ("person", gone) in {(kind, key) for kind, key, _ in receipt.dropped}
-    assert not synced.agent._writer.is_erasure_due
+    assert not synced.agent.writer.is_erasure_due
 
 
 def test_receipts_are_sent_again_after_the_link_was_lost(synced):
@@ -163,7 +163,7 @@ def test_a_staged_snapshot_survives_a_restart(synced):
     again.work()
     again.bring(*parts[3:])
     assert not again.is_equal()  # vouched for to another run
-    again.bring(again.hub.vouch(session=again.agent._session))
+    again.bring(again.hub.vouch(session=again.agent.session))
     assert again.is_equal()
 
 
@@ -177,7 +177,7 @@ def test_who_is_dropped_while_a_snapshot_is_staged_does_not_come_with_it(bench):
     at = bench.hub.staff.seq
     bench.hub.staff.drop_person(victim)
     bench.bring(bench.hub.delta(at, is_own=False))
-    rows = bench.agent._writer._all("SELECT sealed FROM staged WHERE key = ?", [victim])
+    rows = bench.agent.writer._all("SELECT sealed FROM staged WHERE key = ?", [victim])
     assert rows and all(row[0] is None for row in rows)
     bench.bring(parts[-1])
     assert ("person", victim) not in bench.living()
@@ -211,7 +211,7 @@ def test_snapshots_are_taken_on_the_terminals_own_topic_only(bench):
 
 
 def test_a_difference_is_repaired_by_its_buckets_alone(synced):
-    writer = synced.agent._writer
+    writer = synced.agent.writer
     for key in (person(2).person_id, person(7).person_id):
         writer._db.execute("DELETE FROM synced WHERE key = ? AND kind = 'template'", [key])
         writer._db.execute("DELETE FROM templates WHERE template_id = ?", [key])
@@ -239,7 +239,7 @@ def test_what_the_hub_never_had_goes_by_repair(synced):
 
 
 def test_a_rotten_row_is_asked_for_again(synced):
-    writer = synced.agent._writer
+    writer = synced.agent.writer
     writer._db.execute("UPDATE templates SET sealed = zeroblob(length(sealed)) WHERE template_id = ?",
                        [template(3).template_id])
     writer._db.execute("UPDATE people SET sealed = zeroblob(length(sealed)) WHERE person_id = ?",
@@ -284,7 +284,7 @@ def test_templates_of_another_length_or_broken_vector_are_refused_alone(synced):
     synced.bring(synced.hub.delta(20, is_own=False))
     assert ("person", person(71).person_id) in synced.living()
     assert len(synced.living()) == 22
-    synced.agent._writer.columns(MODEL)
+    synced.agent.writer.columns(MODEL)
 
 
 def test_a_person_of_two_streams_goes_when_the_last_one_lets_go(synced):
@@ -389,15 +389,15 @@ def test_a_wrong_clock_does_not_stop_the_sync(tmp_path):
 
 def test_people_enrolled_by_hand_before_there_was_a_hub_are_removed(tmp_path):
     bench = a_bench(tmp_path / "state")
-    bench.agent._writer.put_person(person(900))
-    bench.agent._writer.put_template(template(900))
+    bench.agent.writer.put_person(person(900))
+    bench.agent.writer.put_template(template(900))
     again = bench.restarted()
     assert not again.living()
     again.close()
 
 
 def test_a_terminal_restored_from_an_old_backup_catches_up(synced, tmp_path):
-    synced.agent._writer._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    synced.agent.writer._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     backup = tmp_path / "backup.db"
     shutil.copy(synced.where.gallery_db, backup)
     synced.hub.staff.drop_person(person(1).person_id)
@@ -411,7 +411,7 @@ def test_a_terminal_restored_from_an_old_backup_catches_up(synced, tmp_path):
 
 
 def test_nothing_of_a_dropped_person_is_left_in_any_file(synced):
-    sealed = synced.agent._writer._all("SELECT sealed FROM templates WHERE template_id = ?",
+    sealed = synced.agent.writer._all("SELECT sealed FROM templates WHERE template_id = ?",
                                        [template(6).template_id])
     synced.hub.staff.drop_person(person(6).person_id)
     synced.talk()

@@ -273,7 +273,7 @@ def test_a_broker_that_withholds_an_area_is_noticed_so_that_its_doors_are_soft(w
     for _ in range(400):
         world.round(1.0)
     assert door.agent.heads.stale() == [area_stream("hq", "hall")]
-    assert HandoverReader(door.agent._writer).sign("stale") == area_stream("hq", "hall")
+    assert HandoverReader(door.agent.writer).sign("stale") == area_stream("hq", "hall")
     world.mischief = None
     until(world, lambda: door.agent.heads.stale() == [])
 

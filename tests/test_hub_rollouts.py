@@ -224,7 +224,7 @@ def test_a_fault_that_came_with_the_release_holds_the_stage_and_then_counts_as_a
         fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     three(fleet)
     faults = {"t1": ("camera_lost",)}
-    monkeypatch.setattr(Agent, "faults", lambda self: faults.get(self._config.terminal_id, ()))
+    monkeypatch.setattr(Agent, "faults", lambda self: faults.get(self.config.terminal_id, ()))
     fleet.pass_by(2 * MINUTE)
     before = fleet.start(fleet.bundle("1.1.0"), "t1", soak=MINUTE)
     fleet.until(fleet.is_phase(before, Phase.DONE), 300)  # it was there before

@@ -26,11 +26,12 @@ from device.store.trust import Opener
 from device.threads import Worker
 from device.update.layout import layout
 from sync.agent import status
-from sync.agent.agent import Agent, Keys
+from sync.agent.agent import Agent
 from sync.agent.health import Health
 from sync.agent.intake import Intake
 from sync.agent.link import Address, Link
 from sync.agent.link_config import HubRefused, claim, renew
+from sync.agent.parts import Keys
 from sync.wire import topics
 from sync.wire.codec import encode_to
 from sync.wire.messages import Online

@@ -73,16 +73,16 @@ def obey_signals(terminal: Terminal) -> None:
     """SIGTERM and SIGINT end the door's loop in order; SIGUSR1 is a reset given at the door, SIGUSR2 lets an OSDP
     device be paired, SIGHUP says that the clock is right."""
     def reset(number: int, frame: FrameType | None) -> None:
-        terminal.reset()
+        terminal.requests.reset()
 
     def pair(number: int, frame: FrameType | None) -> None:
-        terminal.pair()
+        terminal.requests.pair()
 
     def confirm(number: int, frame: FrameType | None) -> None:
-        terminal.confirm_clock()
+        terminal.requests.confirm_clock()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        terminal.stop()
+        terminal.requests.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

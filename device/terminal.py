@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from device.acquaintance import Acquaintance
 from device.camera.camera import Camera
 from device.clock import Clock, ClockQuality, boot_id, is_ntp_synced
 from device.condition import condition_of
@@ -30,15 +31,16 @@ from device.credentials.desk import CredentialDesk
 from device.door.reasons import entry, reason
 from device.door.types import Command, Degraded, DoorInput, DoorState, Effect, Fire, Timing, Verb
 from device.drift import DriftWatch
-from device.errors import SealBroken, StoreError
 from device.face.types import Box
 from device.frame import Frame
+from device.gallery_news import GalleryNews, loaded
 from device.gatekeeper import TICK_S, Gatekeeper, Observer, Vigilance
 from device.hardware.link import Relay, RelayLink
 from device.hardware.orders import Ack, Said
 from device.hub_settings import HubSettings
 from device.hub_side import HubHands, HubSide
 from device.inbox import Inbox
+from device.local_requests import LocalRequests
 from device.notify import notify
 from device.orders_desk import Told, open_desk
 from device.packs import library
@@ -46,11 +48,10 @@ from device.panel import Hands, Panel
 from device.passages import LOOK_BACK
 from device.readers import Hands as ReaderHands
 from device.readers import Readers
-from device.roster import Roster, RosterKeeper
+from device.roster import RosterKeeper
 from device.sight import Sight
 from device.sighting import Level
 from device.status import Status, status_path, write_status
-from device.store.cache import CacheReader
 from device.store.cache_writer import prepare_gallery
 from device.store.evidence import Evidence
 from device.store.journal import Journal
@@ -58,7 +59,6 @@ from device.store.keeper import JournalKeeper
 from device.store.latch import FireLatch
 from device.store.only import OnlyOne
 from device.store.places import Places, is_linked, make_folders
-from device.store.records import Method, NewEntry, Person
 from device.store.seal import Key, load_key
 from device.store.sqlite import InUse, sqlite_warning
 from device.store.trust import Verifier
@@ -107,7 +107,7 @@ class Terminal:
         self.begun_mono = clock.mono()
         self.config, self.places, self.clock = config, where, clock
         self._acknowledged, self._echo, self._by_hand = acknowledged, echo, by_hand
-        self._is_stopping = self._is_reset_asked = self._is_pairing_asked = self._is_clock_confirmed = False
+        self.requests = LocalRequests()
         self._next_second = 0.0
         self.ready_s = 0.0
         self._quality = ClockQuality.UNTRUSTED
@@ -123,14 +123,15 @@ class Terminal:
         journal = self.journal.journal
         self.time = TimeKeeper(is_ntp, recalled_floor(journal) if journal is not None else FIRST, self._floor_lowered)
         self._fire_latch = FireLatch(where.fire)
-        self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._roster_changed,
-                                    self._roster_failed)
-        self._people: CacheReader | None = None
+        self._news = GalleryNews(self.card.model_id, self.inbox, self._degrade)
+        self.rosters = RosterKeeper(where.gallery_db, self._key, self.card, config, self._news.changed,
+                                    self._news.failed)
         self.relay = by_hand.relay if by_hand else relay or RelayLink(config.pins.lock, config.pins.active_low, clock)
         self.panel: Panel | None = None
         self.hub = HubSide(self.journal, settings, clock, HubHands(
-            self._degrade, self.journal.append, lambda: self._note_gallery(self.rosters.current),
+            self._degrade, self.journal.append, lambda: self._news.tell(self.rosters.current),
             self._restart()))
+        self._acquaintance = Acquaintance(where.gallery_db, self._key, self.hub.known)
         self.hub.desk = open_desk(where, self._key, boot_id(), clock, self._ordered, self.journal, self.clock_quality,
                                   Told(self.time.heard, self.hub.configure))
         pass_keys = by_hand.pass_keys if by_hand else self.hub.pass_keys
@@ -139,8 +140,8 @@ class Terminal:
         keys = where.journal_db.parent
         hands = ReaderHands(self.credentials.offer, self._degrade, self.inbox.note)
         self.readers = Readers(config.reader, clock, hands, keys)
-        self.controller = Controller(config.controller, clock, self._cards, lambda *shown: self._shown.put(shown),
-                                     self._degrade, self.inbox.note, keys)
+        self.controller = Controller(config.controller, clock, self._acquaintance.cards,
+                                     lambda *shown: self._shown.put(shown), self._degrade, self.inbox.note, keys)
         self._shown: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self.kiosk = self._kiosk(registrar, settings.own if settings is not None else None)
         self.sight = None if by_hand else Sight(config, self.card, clock, self._degrade, camera,
@@ -150,8 +151,8 @@ class Terminal:
         self._drift = DriftWatch([*own, where.journal_db.parent], self._degrade)
         self.metrics = self._metrics()
         self.gatekeeper = Gatekeeper(
-            self.inbox, lambda: self.rosters.current, self._person, self.relay, self._signal, self.journal,
-            _timing(config), clock, self.clock_quality, self._observers(observers),
+            self.inbox, lambda: self.rosters.current, self._acquaintance.person, self.relay, self._signal,
+            self.journal, _timing(config), clock, self.clock_quality, self._observers(observers),
             Vigilance(Level(config.face.liveness), config.face.attack_high_s), self._fire_latch.set, self._stepped)
         if self.journal.journal is not None:
             self.gatekeeper.passages.recall(self.journal.journal.last(LOOK_BACK))
@@ -187,13 +188,13 @@ class Terminal:
                                 self._by_hand.hands if self._by_hand else None)
         self.readers.open(self.panel.factory)
         self.controller.open(self.panel.factory)
-        self._load_roster()
+        self._news.load(self.rosters)
         self._note_start()
         self._restore_fire(self.panel.initial())
 
     def run(self, until: Callable[[], bool] = lambda: False) -> None:
         """The door's loop: until `until()` holds or `stop` is called. The caller is the door thread."""
-        while not self._is_stopping and not until():
+        while not self.requests.is_to_stop and not until():
             self.turn()
 
     def turn(self, wait_s: float = TICK_S) -> None:
@@ -206,38 +207,11 @@ class Terminal:
             while not self._shown.empty():
                 self.panel.light(*self._shown.get())
         self._hear_relay()
-        if self._is_pairing_asked:
-            self._is_pairing_asked = False
-            self.readers.pair(self.clock.mono())
-            self.controller.pair(self.clock.mono())
-        if self._is_reset_asked:
-            self._is_reset_asked = False
-            self.gatekeeper.handle(Command(self.clock.mono(), f"local-{secrets.token_hex(4)}", Verb.RESET,
-                                           is_local=True, source="doorctl"))
-        if self._is_clock_confirmed:
-            self._is_clock_confirmed = False
-            self.time.confirm(self.clock.now(), self.clock.mono())
-            self.journal.append(entry("clock_set", source="doorctl"))
+        self._do_what_is_asked()
         self.hub.turn()
         if self.clock.mono() >= self._next_second:
             self._next_second = self.clock.mono() + SECOND_S
             self._each_second()
-
-    def stop(self) -> None:
-        """End `run` soon; safe from a signal handler or another thread."""
-        self._is_stopping = True
-
-    def reset(self) -> None:
-        """Somebody at the door ends alarms and a fire release; safe from a signal handler or another thread."""
-        self._is_reset_asked = True  # a queue's lock may be held by the very thread that a signal interrupts
-
-    def pair(self) -> None:
-        """Somebody at the door lets OSDP readers and controllers be paired for five minutes; safe as `reset` is."""
-        self._is_pairing_asked = True
-
-    def confirm_clock(self) -> None:
-        """Somebody at the terminal says that its clock is right; safe as `reset` is."""
-        self._is_clock_confirmed = True
 
     def close(self) -> None:
         """Relay off first, then the threads, then the files."""
@@ -256,8 +230,7 @@ class Terminal:
             self.panel.close()
         if self.metrics is not None:
             self.metrics.close()
-        if self._people is not None:
-            self._people.close()
+        self._acquaintance.close()
         self.hub.close()
         self.journal.append(entry("stopped"))
         self.journal.close()
@@ -279,7 +252,7 @@ class Terminal:
         return KioskDesk(Behind(
             self.config, self.clock, self.places, self._key, self.card,
             state=lambda: self.gatekeeper.state, turned=lambda: self.gatekeeper.turned_mono, put=self.inbox.offer,
-            offer=self.credentials.offer, person=self._person, roster=lambda: self.rosters.current,
+            offer=self.credentials.offer, person=self._acquaintance.person, roster=lambda: self.rosters.current,
             status=lambda: self._status, config_path=own or (DEFAULT_PATH if DEFAULT_PATH.exists() else None),
             restart=self._restart(), registrar=registrar))
 
@@ -300,7 +273,7 @@ class Terminal:
 
     def _restart(self) -> Callable[[], None] | None:
         """Ends doord, to be started again; None where no service manager would do that (systemd's sets the name)."""
-        return self.stop if "INVOCATION_ID" in os.environ else None
+        return self.requests.stop if "INVOCATION_ID" in os.environ else None
 
     def _observers(self, others: Sequence[Observer]) -> tuple[Observer, ...]:
         own = (*(self.kiosk.observers if self.kiosk else ()), self.witness, self._drift,
@@ -326,75 +299,41 @@ class Terminal:
 
     # --- start --------------------------------------------------------------------------------------
 
-    def _load_roster(self) -> None:
-        try:
-            self.rosters.load()
-        except (StoreError, SealBroken) as error:
-            log.error("starting without the gallery: %s", error)
-            self._degrade("gallery_unreadable", True)
-        finally:
-            self.rosters.release()
-
     def _note_start(self) -> None:
         roster = self.rosters.current
         self.journal.append(entry("started", version=_version(), model=self.card.model_id,
                                   policy=roster.rules.site.policy_version, **{FLOOR: self.time.floor.isoformat()}))
         if self._set_aside is not None:
             self.journal.append(entry("gallery_rebuilt", file=self._set_aside.name))
-        self.journal.append(_loaded(roster))
+        self.journal.append(loaded(roster))
         if warning := sqlite_warning():
             log.warning("%s", warning)
 
     # --- what other threads tell --------------------------------------------------------------------
-
-    def _roster_changed(self, before: Roster, roster: Roster) -> None:
-        self._note_gallery(roster)
-        version = roster.rules.site.policy_version
-        if version != before.rules.site.policy_version:
-            self.inbox.note(entry("policy_changed", policy=version, rules=len(roster.rules.rules)))
-
-    def _note_gallery(self, roster: Roster) -> None:
-        self.inbox.note(_loaded(roster))
-        if roster.foreign:
-            log.warning("%d templates are of another model than %s and are not compared", roster.foreign,
-                        self.card.model_id)
-
-    def _judge_gallery(self) -> None:
-        """Say it where no face can ever be let in; people who have cards or PINs alone are no fault."""
-        roster = self.rosters.current
-        foreign = f"{roster.foreign} templates are of another model" if roster.foreign else ""
-        self._degrade("gallery_empty", not len(roster.gallery) and bool(foreign or not roster.people), foreign)
-
-    def _roster_failed(self, has_failed: bool) -> None:
-        self._degrade("gallery_unreadable", has_failed)
 
     def _degrade(self, reason: str, is_active: bool, detail: str = "") -> None:
         self.inbox.put(Degraded(self.clock.mono(), reason, is_active, detail))
 
     # --- the door thread ----------------------------------------------------------------------------
 
+    def _do_what_is_asked(self) -> None:
+        mono = self.clock.mono()
+        if self.requests.take_pairing():
+            self.readers.pair(mono)
+            self.controller.pair(mono)
+        if self.requests.take_reset():
+            self.gatekeeper.handle(Command(mono, f"local-{secrets.token_hex(4)}", Verb.RESET, is_local=True,
+                                           source="doorctl"))
+        if self.requests.take_clock():
+            self.time.confirm(self.clock.now(), mono)
+            self.journal.append(entry("clock_set", source="doorctl"))
+
     def _ordered(self, command: Command) -> None:
         self.gatekeeper.handle(command)
-
-    def _person(self, person_id: str) -> Person | None:
-        """The person's record, read at the moment of the decision; nobody where it cannot be read."""
-        try:
-            if self._people is None:
-                self._people = CacheReader.open(self.places.gallery_db, self._key)
-            return self.hub.known(self._people.person(person_id))
-        except (StoreError, SealBroken) as error:
-            log.error("person %s cannot be read: %s", person_id, error)
-            return None
 
     def _stepped(self, state: DoorState, effects: Sequence[Effect]) -> None:
         if self.panel is not None:
             self.panel.stepped(state, effects)
-
-    def _cards(self, person_id: str) -> list[bytes]:
-        """The secrets of a person's cards."""
-        if self._people is None:
-            self._people = CacheReader.open(self.places.gallery_db, self._key)
-        return [one.secret for one in self._people.credentials(person_id) if one.method is Method.CARD]
 
     def _signal(self, code: str) -> None:
         if self.panel is not None:
@@ -430,7 +369,7 @@ class Terminal:
             self.relay.restart()
 
     def _each_second(self) -> None:
-        self._judge_gallery()
+        self._news.judge(self.rosters.current)
         self.journal.retry()
         self._degrade("journal_failed", self.journal.error is not None)
         self._degrade("disk_full", self.journal.journal is not None and self.journal.journal.is_on_reserve)
@@ -445,11 +384,6 @@ class Terminal:
     def status(self) -> Status:
         """How the terminal is at this moment."""
         return condition_of(self)
-
-
-def _loaded(roster: Roster) -> NewEntry:
-    return entry("gallery_loaded", generation=roster.generation, templates=len(roster.gallery),
-                 rejected=roster.rejected)
 
 
 def _prepare(where: Places, key: Key, clock: Clock) -> Path | None:

@@ -74,7 +74,7 @@ def test_the_door_is_free_again_after_a_restart_until_it_is_reset_here(burning: 
         assert terminal.gatekeeper.state.is_free
         terminal.gatekeeper.handle(Command(CLOCK.mono(), "c1", Verb.RESET))
         assert terminal.gatekeeper.state.is_free  # the hub's reset does not end a fire
-        terminal.reset()
+        terminal.requests.reset()
         terminal.turn()
         assert not terminal.gatekeeper.state.is_free
     assert not burning.fire.exists()

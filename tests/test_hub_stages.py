@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync.hub.errors import FieldRefused
-from sync.hub.fleet import SILENT_AFTER
 from sync.hub.members import PATIENCE, Member, Said, State, Wanted, is_through, judged, unfit
+from sync.hub.overview import SILENT_AFTER
 from sync.hub.stages import USUAL, sizes
 
 NOW = datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc)

@@ -10,8 +10,8 @@ from device.store.records import Consent, PersonClass
 from sync.hub.directory import Known
 from sync.hub.enrol import Enrolled
 from sync.hub.events import Event
-from sync.hub.fleet import Terminal
 from sync.hub.orders import Command, Mode, Verb
+from sync.hub.overview import Terminal
 from sync.hub.people import Newcomer
 from sync.hub.tokens import Token
 

@@ -22,7 +22,6 @@ from device.errors import StoreError, TerminalError
 from device.threads import Worker
 from sync.hub.door_news import Newsroom
 from sync.hub.errors import NotThere
-from sync.hub.fleet import SILENT_AFTER
 from sync.hub.home_entities import (
     OFFLINE,
     ONLINE,
@@ -36,6 +35,7 @@ from sync.hub.home_entities import (
 from sync.hub.home_link import Heard, HomeLink
 from sync.hub.home_settings import HomeSettings
 from sync.hub.hub import Hub
+from sync.hub.overview import SILENT_AFTER
 from sync.hub.schema import terminals
 from sync.hub.times import milliseconds
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from device.update.health import BLAMED
 from device.update.version import Version
-from sync.hub.fleet import SILENT_AFTER
+from sync.hub.overview import SILENT_AFTER
 
 FAULTS = BLAMED | {"doord_silent"}
 PATIENCE = timedelta(hours=1)

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sync.hub.fleet import Terminal
 from sync.hub.hub import Hub
+from sync.hub.overview import Terminal
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -11,9 +11,9 @@ from device.spreadsheet import MOST_ROWS
 from sync.hub.commands.opened import add_json, moment, person_id_of, the_hub
 from sync.hub.events import Event, Query
 from sync.hub.exporting import Manner, export
-from sync.hub.fleet import Terminal
 from sync.hub.groups import zone_named
 from sync.hub.hub import Hub
+from sync.hub.overview import Terminal
 
 MOST_LISTED = 100_000
 

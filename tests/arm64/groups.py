@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
                 ("test_update_bundle.py", "test_update_parcel.py", "test_update_release.py", "test_update_gate.py",
                  "test_update_verification.py", "test_update_selfcheck.py", "test_update_time_floor.py")),
     "hardware": ("the relay's process and its deadline, readers, OSDP's own library",
-                 ("test_hardware_relay.py", "test_hardware_osdp.py", "test_hardware_wiegand.py",
+                 ("test_hardware_relay.py", "test_hardware_osdp.py", "test_hardware_wiegand*.py",
                   "test_hardware_board.py", "test_hardware_headers.py")),
     "daemons": ("door-syncd, hub and broker as processes, the units, every program's first words",
                 ("test_agent_live.py", "test_agent_link.py", "test_hub_broker.py", "test_hub_serve.py",

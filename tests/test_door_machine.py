@@ -235,6 +235,21 @@ def test_whoever_leaves_is_written_as_having_left() -> None:
     assert passages(door) == [("left", ANNA, None)]
 
 
+def test_somebody_who_leaves_after_a_grant_was_over_is_not_taken_for_whoever_did_not_use_it() -> None:
+    door = Door()
+    door.do(Rex(door.mono))
+    door.grant()
+    door.tick(5.0)  # the exit's release, which the grant had joined, is over; the button is held
+    late = Door(state=door.state)
+    late.mono = door.mono
+    late.opens(TIMING.shunt_grace_s - 0.1)
+    assert passages(late) == [("entered", ANNA, None)]
+    door.opens(TIMING.shunt_grace_s + 0.1)
+    assert passages(door) == []
+    assert "door_opened" in door.noted
+    assert all(effect.entry.person_id is None for effect in door.effects if isinstance(effect, Note))
+
+
 def test_access_that_was_taken_is_not_called_unused_when_the_release_ends_later() -> None:
     door = Door(replace(TIMING, relock_on_open=False)).grant().opens(1).closes(1)
     assert door.state.phase is Phase.RELEASED

@@ -114,8 +114,10 @@ def _release(state: DoorState, mono: float, seconds: float, cause: Cause, timing
     return replace(state, phase=phase, release_until=mono + bounded, cause=cause, is_taken=is_taken)
 
 
-def _end_release(state: DoorState) -> DoorState:
-    return replace(state, phase=transition(state.phase, Event.ENDED).to, release_until=None, cause=None)
+def _end_release(state: DoorState, late_until: float) -> DoorState:
+    """Who opens by then is a little late: the opening is theirs yet, and not forced."""
+    return replace(state, phase=transition(state.phase, Event.ENDED).to, release_until=None, cause=None,
+                   grantees_until=late_until, shunt_until=max(state.shunt_until or 0.0, late_until))
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _end_release(state: DoorState) -> DoorState:
 def _time_passes(state: DoorState, mono: float, timing: Timing) -> Outcome:
     """Everything whose deadline has come; also called for inputs that arrive before the next tick."""
     effects: Effects = ()
-    for deadline in (_mode_ends, _release_ends, _held, _rex_sticks):
+    for deadline in (_mode_ends, _release_ends, _grantees_go, _held, _rex_sticks):
         state, more = deadline(state, mono, timing)
         effects += more
     return state, effects
@@ -141,8 +143,13 @@ def _release_ends(state: DoorState, mono: float, timing: Timing) -> Outcome:
         return state, ()
     is_unused = not state.is_taken and timing.has_contact and state.cause is not Cause.REX
     notes: Effects = (note("access_not_taken", state.person_id),) if is_unused else ()
-    shunt_until = max(state.shunt_until or 0.0, state.release_until + timing.shunt_grace_s)
-    return replace(_end_release(state), shunt_until=shunt_until), notes
+    return _end_release(state, state.release_until + timing.shunt_grace_s), notes
+
+
+def _grantees_go(state: DoorState, mono: float, _timing: Timing) -> Outcome:
+    if state.grantees_until is None or mono < state.grantees_until or state.is_contact_open:
+        return state, ()
+    return replace(state, grantees=(), grantees_until=None), ()
 
 
 def _held(state: DoorState, mono: float, _timing: Timing) -> Outcome:
@@ -203,7 +210,7 @@ def _decided(state: DoorState, decision: Decision, mono: float, timing: Timing) 
     is_merged = state.release_until is not None
     grantees = _grantees(decision)
     after = _release(state, mono, decision.release_s, Cause.GRANT, timing)
-    after = replace(after, grantees=(*state.grantees, *grantees) if is_merged else grantees)
+    after = replace(after, grantees=(*state.grantees, *grantees) if is_merged else grantees, grantees_until=None)
     written = decision_note(decision, decision.reason, is_merged=is_merged or None)
     effects: Effects = (Signal(decision.reason, decision.person_id), written, *alarms)
     if timing.has_contact and not state.is_contact_open:
@@ -320,7 +327,7 @@ def _not_free(state: DoorState, mono: float, timing: Timing) -> Outcome:
     """After a cause of being free has ended: secure again, unless another cause stands."""
     if state.is_free:
         return state, ()
-    ended = replace(_end_release(state), grantees=(), shunt_until=mono + timing.shunt_grace_s)
+    ended = replace(_end_release(state, mono + timing.shunt_grace_s), grantees=())
     return (_start_held(ended, mono, timing) if ended.phase is Phase.OPEN else ended), ()
 
 
@@ -379,7 +386,7 @@ def _set_mode(state: DoorState, mono: float, timing: Timing, **detail: Plain) ->
         state, more = _not_free(state, mono, timing)
         return state, effects + more
     if mode is Mode.LOCKDOWN and state.cause is not Cause.REX and state.release_until is not None:
-        state = replace(_end_release(state), shunt_until=mono + timing.shunt_grace_s)
+        state = _end_release(state, mono + timing.shunt_grace_s)
     return state, effects
 
 

@@ -99,6 +99,7 @@ class DoorState:
     desired, mode_until   set by the hub or by hand, until then; planned  by the calendar
     release_until, cause  the release that runs and why (None while the lock is secure or free)
     grantees              who was granted, while an opening would still be theirs; the last one last
+    grantees_until        until when, once their release is over and nobody has opened
     is_taken              the door has been opened since the release that runs began
     is_other_open         the other door of an interlock stands open
     ordered_until         until when the relay has been told to stay energised
@@ -115,6 +116,7 @@ class DoorState:
     release_until: float | None = None
     cause: Cause | None = None
     grantees: tuple[Grantee, ...] = ()
+    grantees_until: float | None = None
     is_taken: bool = False
     ordered_until: float | None = None
     shunt_until: float | None = None

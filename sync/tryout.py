@@ -39,6 +39,7 @@ from sync.hub.hub import Hub
 from sync.hub.people import Newcomer
 from sync.hub.places import places as hub_places
 from sync.hub.serve import Options, Service
+from sync.hub.storage import exists
 
 SITE, GROUP, TERMINAL = "try", "everyone", "door-1"
 STARTING_S = 30.0
@@ -66,7 +67,7 @@ def fleet(root: Path, say: Say) -> Iterator[Fleet]:
     """Start hub, broker and door-syncd with state below `root`; all of it ends with the block."""
     clock = SystemClock()
     hub_state = hub_places(root=root / "hub")
-    is_new = not hub_state.database.exists()
+    is_new = not exists(hub_state.main)
     hub = Hub.open(hub_state, clock, is_new=is_new)
     with contextlib.ExitStack() as undo:
         undo.callback(hub.close)

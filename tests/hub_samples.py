@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import httpx
 import numpy as np
+import postgres
 import pytest
 
 from device.clock import Clock, HandClock
@@ -18,7 +20,7 @@ from sync.hub import consent
 from sync.hub.enrol import Photo
 from sync.hub.hub import Hub
 from sync.hub.people import Newcomer
-from sync.hub.places import places
+from sync.hub.places import SERVER, Places, places
 
 _blank: list[Path] = []
 
@@ -27,7 +29,8 @@ def blank_state(factory: pytest.TempPathFactory) -> Path:
     """The state of a new hub with a site and two groups; made once, copied for each test."""
     if not _blank:
         root = factory.mktemp("blank") / "hub"
-        hub = Hub.open(places(root=root), HandClock(), {}, is_new=True)
+        on = {SERVER: postgres.make_blank()} if postgres.VARIABLE in os.environ else {}
+        hub = Hub.open(places(on, root), HandClock(), {}, is_new=True)
         hub.groups.add_site("hq")
         hub.groups.add("staff", "hq")
         hub.groups.add("lab", "hq")
@@ -40,7 +43,12 @@ def open_hub(root: Path, factory: pytest.TempPathFactory, clock: Clock | None = 
     """A hub of its own in `root`."""
     if not root.exists():
         shutil.copytree(blank_state(factory), root)
-    return Hub.open(places(root=root), clock or HandClock(), {})
+    return Hub.open(hub_places(root), clock or HandClock(), {})
+
+
+def hub_places(root: Path) -> Places:
+    """Of a hub that was made by `open_hub`: in a file, or on the server that tests are to run on."""
+    return places({SERVER: postgres.address_of(root)} if postgres.VARIABLE in os.environ else {}, root)
 
 
 def agreed(clock: Clock, valid_until: datetime | None = None,

@@ -42,7 +42,6 @@ from sync.hub.ca import Authority
 from sync.hub.claims import Claims, Contact
 from sync.hub.events import Query
 from sync.hub.hub import Hub
-from sync.hub.places import places as hub_places
 from sync.hub.roster import Roster
 from sync.hub.wire_side import WireSide
 from sync.wire.claim import Claim
@@ -265,7 +264,9 @@ class World:
     # --- the hub -----------------------------------------------------------------------------------------
 
     def open_hub(self) -> None:
-        self.hub = Hub.open(hub_places(root=self.folder / "hub"), self.clock, {})
+        from hub_samples import hub_places
+
+        self.hub = Hub.open(hub_places(self.folder / "hub"), self.clock, {})
         identity = self.hub.keys.identity()
         self.roster = Roster(self.hub.storage)
         self.claims = Claims(self.hub.storage, Authority.new("hub", self.clock),

@@ -37,7 +37,7 @@ from sync.hub.positions import Positions
 from sync.hub.replay import replay
 from sync.hub.rollouts import Rollouts
 from sync.hub.schema import meta
-from sync.hub.storage import Storage, insert_or_update
+from sync.hub.storage import Storage, exists, insert_or_update
 from sync.hub.tokens import Tokens
 from sync.hub.vault import Vault
 from sync.hub.webhooks import Webhooks
@@ -85,13 +85,13 @@ class Hub:
         What was cut short is made up for: keys of what was removed are destroyed, and where the database is an old
         one, what has ended since is ended again.
         """
-        if not is_new and not where.database.exists():
-            raise StoreError(f"{where.database}: there is no hub here yet; make one with `fleethub init`, or set "
+        if not is_new and not exists(where.main):
+            raise StoreError(f"{where.shown}: there is no hub here yet; make one with `fleethub init`, or set "
                              "FLEETHUB_STATE")
         make_folders(where)
         vault = Vault.open(where, environment)
         try:
-            storage = Storage.open(where.database, endings=Endings(where.endings))
+            storage = Storage.open(where.main, endings=Endings(where.endings))
         except BaseException:
             vault.close()
             raise

@@ -1,7 +1,7 @@
 """The hub's database: how it is opened, brought up to date, written in one piece and rid of what was removed.
 
-SQLAlchemy Core over SQLite; an address of PostgreSQL is meant to work as well, which is why nothing here but the
-pragmas, the file lock and `erase` knows which it is. Called by every module of the hub that keeps something.
+SQLAlchemy Core over SQLite, or PostgreSQL where an address is given; nothing but this module knows which it is: the
+pragmas, the lock of the one who writes, the copy, `erase`. Called by every module of the hub that keeps something.
 
     with storage.read() as tx:  ...   one consistent view
     with storage.write() as tx: ...   all of it or nothing
@@ -32,6 +32,7 @@ from sqlalchemy.sql import Executable
 from device.errors import StoreError
 from sync.hub import schema
 from sync.hub.endings import Ending, Endings
+from sync.hub.errors import FieldRefused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ BUSY_MS = 10_000
 WAIT_S = 60
 PAUSE_S = 0.005
 CHECKPOINT_BYTES = 4 << 20
+CONNECT_S = 10
+_LOCK_SERVER = f"SET LOCAL lock_timeout = '{WAIT_S}s'; SELECT pg_advisory_xact_lock({0x446F6F72})"  # "Door"
 AT_ONCE = 500
 FILE_MODE = 0o600
 ENDINGS_SEEN = "endings_seen"
@@ -132,7 +135,8 @@ class Storage:
         self._endings = endings
         # Not a queue: SQLite has one writer at a time anyway, and whoever waits here holds nothing else. The file
         # lock extends it to other processes (`fleethub person add` beside a running hub), so that no two
-        # connections ever write or checkpoint at once, which is what SQLite's WAL-reset race needs.
+        # connections ever write or checkpoint at once, which is what SQLite's WAL-reset race needs. A server has a
+        # lock for that: the numbers of a stream are given by one at a time there as well.
         self._writing = threading.RLock()
         self._lock_fd = _open_lock(path) if path else -1
         self._tx: Tx | None = None
@@ -148,11 +152,7 @@ class Storage:
         path = where if isinstance(where, Path) else None
         if path:
             _make_file(path)
-        engine = sa.create_engine(f"sqlite:///{path}" if path else str(where))
-        if path:
-            event.listen(engine, "connect", _set_pragmas)
-            event.listen(engine, "begin", _begin)
-        storage = cls(engine, path, endings)
+        storage = cls(_engine(where), path, endings)
         try:
             if tables is None:
                 storage._migrate()
@@ -170,8 +170,10 @@ class Storage:
         if (held := self._held()) is not None:
             yield held
             return
-        with self._reporting(), self._engine.connect() as connection, connection.begin():
-            yield Tx(connection, False)
+        with self._reporting(), self._engine.connect() as plain:
+            connection = plain if self._path else plain.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield Tx(connection, False)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Tx]:
@@ -183,6 +185,8 @@ class Storage:
             with self._reporting(), self._engine.connect() as plain:
                 connection = plain.execution_options(hub_writes=True)
                 with connection.begin():
+                    if self._path is None:
+                        connection.exec_driver_sql(_LOCK_SERVER)
                     self._tx = tx = Tx(connection, True, self._endings)
                     try:
                         yield tx
@@ -272,6 +276,10 @@ class Storage:
         except sa.exc.DatabaseError as error:
             if isinstance(error, sa.exc.IntegrityError):
                 raise
+            if isinstance(error, sa.exc.DataError):  # PostgreSQL keeps no NUL in a text
+                raise FieldRefused("text", "holds a character that cannot be kept") from None
+            if self._path is None:
+                raise StoreError(f"the server's database refuses: {_advice(str(error.orig))}") from None
             raise StoreError(f"{self._path or 'the database'}: the file is damaged or no database; "
                              "put a backup back with `fleethub restore`") from None
 
@@ -299,6 +307,19 @@ class Storage:
             command.upgrade(config, "head")
 
 
+def exists(where: Path | str) -> bool:
+    """Whether there is a hub's database; StoreError where a server cannot be asked."""
+    if isinstance(where, Path):
+        return where.exists()
+    engine = _engine(where)
+    try:
+        return bool(sa.inspect(engine).has_table(schema.meta.name))
+    except sa.exc.OperationalError as error:
+        raise StoreError(f"the server's database: {_advice(str(error.orig))}") from None
+    finally:
+        engine.dispose()
+
+
 def insert_or_update(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows; where the primary key is there already, replace the columns given."""
     if not rows:
@@ -316,6 +337,20 @@ def insert_or_update(tx: Tx, table: sa.Table, rows: Sequence[dict[str, Any]]) ->
 def in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """The items, as many at a time as one statement takes."""
     return (items[start:start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+
+
+def _engine(where: Path | str) -> Engine:
+    if isinstance(where, Path):
+        engine = sa.create_engine(f"sqlite:///{where}")
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin)
+        return engine
+    try:
+        return sa.create_engine(where, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S})
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError("FLEETHUB_DATABASE: no address that can be used") from None
+    except ModuleNotFoundError:
+        raise StoreError("FLEETHUB_DATABASE: PostgreSQL needs psycopg; install `open-door[postgres]`") from None
 
 
 def _begin(connection: Connection) -> None:
@@ -360,6 +395,7 @@ def _advice(text: str) -> str:
 
 _ADVICE = (
     ("locked", "in use by another process; try again"),
+    ("lock timeout", f"another process has written for {WAIT_S} s; try again"),
     ("readonly", "cannot be written: the file system or the file is read-only"),
     ("unable to open", "cannot be opened; check that its folder exists and may be written"),
     ("is full", "the disk is full; free some space"),

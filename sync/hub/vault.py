@@ -25,7 +25,7 @@ from device.errors import SealBroken
 from device.store.seal import KEY_BYTES, Key
 from device.store.trust import place
 from sync.hub.places import Places
-from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
+from sync.hub.storage import Storage, Tx, exists, in_parts, insert_or_update
 from sync.wire.seal import GroupSeal
 
 CREDENTIAL = "fleethub-key"
@@ -58,8 +58,8 @@ class Vault:
         may read the key.
         """
         master = load_master(where, environment)
-        if where.database.exists() and not where.vault.exists():
-            raise SealBroken(f"{where.vault}: missing, and {where.database} is sealed under it; put its newest copy "
+        if not where.vault.exists() and exists(where.main):
+            raise SealBroken(f"{where.vault}: missing, and {where.shown} is sealed under it; put its newest copy "
                              "back")
         return cls(master, Storage.open(where.vault, _tables))
 
@@ -188,8 +188,8 @@ def load_master(where: Places, environment: Mapping[str, str] | None = None) -> 
         return Key(_read(path))
     path = Path(variables[VARIABLE]) if variables.get(VARIABLE) else where.master
     if not path.exists():
-        if where.database.exists() or where.vault.exists():
-            raise SealBroken(f"{path}: missing, and {where.database} is sealed under it; put the key back")
+        if where.vault.exists() or exists(where.main):
+            raise SealBroken(f"{path}: missing, and {where.shown} is sealed under it; put the key back")
         _make(path)
     if path.stat().st_mode & 0o077:
         raise SealBroken(f"{path}: others may read it; chmod 600 it")

@@ -144,7 +144,7 @@ class Trial:
 
     def _prepare(self) -> None:
         # Most modules of these wheels are never imported: compiling all of them takes longer than the tests.
-        self.root.insist("prepare", ["firmware_scripts/prepare", "--for", "test", "--no-browser"],
+        self.root.insist("prepare", ["firmware_scripts/prepare", "--for", "test", "--lean"],
                          {**self._given(), "PIP_NO_COMPILE": "1"})
 
     def _vectors_here(self) -> None:

@@ -16,7 +16,7 @@ from sync.hub.commands.opened import add_json, the_hub, where
 from sync.hub.errors import InTheWay
 from sync.hub.hub import keep_photos
 from sync.hub.places import Places
-from sync.hub.storage import Storage
+from sync.hub.storage import Storage, exists
 
 
 def add_parser(commands: Any) -> None:
@@ -54,8 +54,8 @@ def add_parser(commands: Any) -> None:
 
 def run_init(arguments: argparse.Namespace) -> int:
     """0 made; 1 where there is a hub already."""
-    if where(arguments).database.exists():
-        raise InTheWay(f"{where(arguments).database}: there is a hub already")
+    if exists(where(arguments).main):
+        raise InTheWay(f"{where(arguments).shown}: there is a hub already")
     with the_hub(arguments, is_new=True) as hub:
         with hub.storage.write():
             hub.groups.add_site(arguments.site)
@@ -94,6 +94,9 @@ def run_tidy(arguments: argparse.Namespace) -> int:
 def run_restore(arguments: argparse.Namespace) -> int:
     """0 restored; 1 where the hub runs, or the file is no copy of a hub."""
     places = where(arguments)
+    if places.server:
+        raise InTheWay("the hub's database lies on a server: put it back with the server's own tools and start the "
+                       "hub; it sees by its keys' mark that it was set back, and ends again what has ended since")
     with running(places):
         fresh = places.database.with_name("restored.db")
         fresh.unlink(missing_ok=True)

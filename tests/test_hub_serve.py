@@ -187,18 +187,18 @@ def test_a_full_disk_at_the_hub_loses_no_message(service: Service) -> None:
     terminal.send_journal(1, 10)
     wait_until(lambda: service.hub.events.count("t1") == 10)
 
-    def full(connection: Any, _: Any) -> None:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    is_full = True
+
+    def limit(connection: Any, *_: Any) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0] if is_full else 2**32 - 2
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    event.listen(engine, "connect", full)
-    engine.dispose()
+    event.listen(engine, "checkout", limit)
     for first in range(11, 2011, 500):
         terminal.send_journal(first, first + 499)
     time.sleep(2)
     assert service.hub.events.count("t1") < 2010
-    event.remove(engine, "connect", full)
-    engine.dispose()
+    is_full = False
     wait_until(lambda: service.hub.events.count("t1") == 2010)
     wait_until(lambda: terminal.got(Acked)[-1].seq == 2010)
     terminal.close()

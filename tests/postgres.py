@@ -26,6 +26,17 @@ def programs() -> Path | None:
     return found[-1].parent if found else Path(there).resolve().parent if there else None
 
 
+def why_not() -> str:
+    """Why none can be started here; empty where one can."""
+    if programs() is None:
+        return "PostgreSQL is not installed (Debian: postgresql)"
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        return f"there is no account {ACCOUNT}, and the server refuses to run as root" if os.geteuid() == 0 else ""
+    return ""
+
+
 @contextlib.contextmanager
 def server() -> Iterator[Path]:
     """The folder of its socket."""

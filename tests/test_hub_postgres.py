@@ -44,8 +44,8 @@ QUICK = ("people", "positions", "policies")
 
 @pytest.fixture(scope="module", autouse=True)
 def socket():
-    if postgres.programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    if reason := postgres.why_not():
+        pytest.skip(reason)
     with postgres.server() as folder:
         before = os.environ.get(postgres.VARIABLE)
         os.environ[postgres.VARIABLE] = str(folder)

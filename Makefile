@@ -51,8 +51,8 @@ faults-orders:
 	DOOR_ORDERS=20000 $(FAULTS) tests/faults/test_sync_orders.py
 
 faults-rules:
-	DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 $(FAULTS) \
-		tests/test_door_oracle.py tests/test_credentials_hostile.py tests/test_update_verification.py \
+	DOOR_CASES=100000 DOOR_STRINGS=1000000 DOOR_MUTANTS=10000 DOOR_KILLS=500 DOOR_HOURS=24 DOOR_DAYS=1000 $(FAULTS) \
+		tests/test_door_any_day.py tests/test_door_debounce.py tests/test_door_oracle.py tests/test_credentials_hostile.py tests/test_update_verification.py \
 		tests/faults/test_reset_cuts.py tests/faults/test_soak.py
 	DOOR_KILLS=100 $(FAULTS) tests/test_app_kills.py
 

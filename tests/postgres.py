@@ -75,6 +75,12 @@ def address_of(root: Path, template: str = BLANK) -> str:
     return address(socket, name)
 
 
+def databases() -> set[str]:
+    """Every database that is there."""
+    with _admin(Path(os.environ[VARIABLE])) as connection:
+        return set(connection.scalars(sa.text("SELECT datname FROM pg_database")))
+
+
 def make_blank() -> str:
     """The address of the template, made empty."""
     socket = Path(os.environ[VARIABLE])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from device.camera.pump import Pump
 from device.camera.watch import CameraWatch
 from device.clock import HandClock, SystemClock
 from device.commands import bench as command
+from device.door.wires import FILTERS
 from device.evaluate import bench_match, bench_vision, timing
 from device.evaluate.bench import SECTIONS, Effort, bench, remarks, table
+from device.evaluate.bench_egress import bench_egress
 from device.evaluate.bench_match import is_identical, measure, random_gallery, random_probes
 from device.evaluate.bench_start import bench_start
 from device.evaluate.bench_vision import Threads, VisionBench
@@ -83,6 +86,18 @@ def test_one_object_with_a_key_per_figure_and_a_table_of_it(pack, monkeypatch):
     for words in ("network mesh", "stage extract", "pipeline, one face", "1:500 exact", "40 of 40", "age of a frame",
                   "empty scene", "decision over"):
         assert words in text
+
+
+def test_the_exit_button_and_the_fire_alarm_are_measured_up_to_the_relays_own_process(pack, monkeypatch):
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "nothing")
+    figures = bench_egress(pack, 2)
+    assert os.environ["GPIOZERO_PIN_FACTORY"] == "nothing"
+    assert (figures["egress_rex_count"], figures["egress_fire_count"]) == (2, 2)
+    # No press is believed before it has settled, so nothing less can have been measured.
+    assert figures["egress_rex_ms"] >= 1000 * FILTERS["rex"].settle_s
+    assert figures["egress_fire_ms"] >= 1000 * FILTERS["fire"].settle_s
+    text = "\n".join(table(figures))
+    assert "exit button pressed" in text and "longest of 2" in text
 
 
 @pytest.fixture(scope="module")
@@ -178,4 +193,4 @@ def test_parts_can_be_chosen(pack, capsys, monkeypatch):
     figures = json.loads(capsys.readouterr().out)
     assert "search_500_ms" in figures
     assert "pipeline_ms" not in figures
-    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "liveness", "policy", "start"}
+    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "start"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -60,19 +61,24 @@ def test_the_steps_lead_to_the_tables_that_the_code_means(storage):
                 key.constraint.name for key in table.foreign_keys if key.constraint}
 
 
-def test_what_an_earlier_release_left_to_be_done_is_still_there_after_the_steps(tmp_path):
-    steps = Config()
+def left_behind(path: Path, revision: str, *rows: str) -> None:
+    """A database as an earlier release left it, with these rows."""
+    steps, engine = Config(), sa.create_engine(f"sqlite:///{path}")
     steps.set_main_option("script_location", str(_MIGRATIONS))
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
     with engine.begin() as connection:
         steps.attributes["connection"] = connection
-        command.upgrade(steps, "0002")
-        for row in ("sites (site_id, title) VALUES ('hq', '')", "shreds VALUES ('gone')",
-                    "terminals (terminal_id, site_id, title, created, model_ids, key_ids, health, is_online) "
-                    "VALUES ('t1', 'hq', '', 0, '[]', '[]', '{}', 0)",
-                    "desired (terminal_id, version, mode, config_version, sent) VALUES ('t1', 3, 'lockdown', 0, 3)"):
+        command.upgrade(steps, revision)
+        for row in rows:
             connection.exec_driver_sql(f"INSERT INTO {row}")
     engine.dispose()
+
+
+def test_what_an_earlier_release_left_to_be_done_is_still_there_after_the_steps(tmp_path):
+    left_behind(
+        tmp_path / "hub.db", "0002", "sites (site_id, title) VALUES ('hq', '')", "shreds VALUES ('gone')",
+        "terminals (terminal_id, site_id, title, created, model_ids, key_ids, health, is_online) "
+        "VALUES ('t1', 'hq', '', 0, '[]', '[]', '{}', 0)",
+        "desired (terminal_id, version, mode, config_version, sent) VALUES ('t1', 3, 'lockdown', 0, 3)")
     storage = Storage.open(tmp_path / "hub.db")
     with storage.read() as tx:
         assert [row.name for row in tx.all(sa.select(schema.shreds))] == ["gone"]
@@ -81,19 +87,12 @@ def test_what_an_earlier_release_left_to_be_done_is_still_there_after_the_steps(
 
 
 def test_positions_and_keys_of_groups_are_taken_over_when_areas_get_streams_of_their_own(tmp_path):
-    steps = Config()
-    steps.set_main_option("script_location", str(_MIGRATIONS))
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
-    with engine.begin() as connection:
-        steps.attributes["connection"] = connection
-        command.upgrade(steps, "0006")
-        for row in ("sites (site_id, title) VALUES ('hq', '')", "groups VALUES ('staff', 'hq', '')",
-                    "group_keys VALUES ('k1', 'staff', 5, NULL, x'01')", "streams VALUES (7, 'group/staff', 3, 0)",
-                    "changes VALUES (7, 'person', 'a', 1, 0, 5, 'a', x'0a', x'0b', NULL)",
-                    "changes VALUES (7, 'position', 'a', 2, 0, 5, 'a', x'0c', x'0d', NULL)",
-                    "changes VALUES (7, 'position', 'b', 3, 0, 5, '', NULL, NULL, x'0e')"):
-            connection.exec_driver_sql(f"INSERT INTO {row}")
-    engine.dispose()
+    left_behind(
+        tmp_path / "hub.db", "0006", "sites (site_id, title) VALUES ('hq', '')", "groups VALUES ('staff', 'hq', '')",
+        "group_keys VALUES ('k1', 'staff', 5, NULL, x'01')", "streams VALUES (7, 'group/staff', 3, 0)",
+        "changes VALUES (7, 'person', 'a', 1, 0, 5, 'a', x'0a', x'0b', NULL)",
+        "changes VALUES (7, 'position', 'a', 2, 0, 5, 'a', x'0c', x'0d', NULL)",
+        "changes VALUES (7, 'position', 'b', 3, 0, 5, '', NULL, NULL, x'0e')")
     storage = Storage.open(tmp_path / "hub.db")
     with storage.read() as tx:
         assert tx.value(sa.select(schema.streams.c.seq)) == 4

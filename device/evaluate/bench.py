@@ -29,7 +29,7 @@ class Effort:
 FULL = Effort(frames=120, rounds=50, seconds=20.0, sizes=(1_000, 10_000, 100_000, 1_000_000), templates=100_000)
 QUICK = Effort(frames=30, rounds=10, seconds=3.0, sizes=(1_000, 10_000), templates=1_000, is_quick=True)
 
-SECTIONS = ("pipeline", "match", "decision", "idle", "liveness", "policy", "start")
+SECTIONS = ("pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Vision:
         return self._made
 
 
-def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figures:
+def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figures:  # noqa: PLR0911
     if section == "pipeline":
         figures: Figures = vision.get().networks(effort.rounds) | vision.get().pipeline(effort.frames)
         return figures
@@ -85,6 +85,10 @@ def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figu
         from device.evaluate.bench_policy import bench_policy
 
         return bench_policy(effort.is_quick)
+    if section == "egress":
+        from device.evaluate.bench_egress import bench_egress
+
+        return bench_egress(card, effort.rounds)
     if section == "start":
         from device.evaluate.bench_start import bench_start
 
@@ -184,6 +188,11 @@ def _other_rows(f: Figures) -> list[Row]:
         rows.append(Row(f"decision over {f['policy_rules']} rules, {f['policy_people']:,} people",
                         f"{f['policy_decide_us']:.0f} us", f"p99 {f['policy_decide_p99_us']:.0f} us; reading the "
                         f"person {f['policy_read_person_us']:.0f} us", ""))
+    for name, what, wanted in (("rex", "exit button pressed: the relay has moved", "<= 50 ms"),
+                               ("fire", "fire alarm: the relay has moved", "<= 200 ms")):
+        if f"egress_{name}_ms" in f:
+            rows.append(Row(what, f"{f[f'egress_{name}_ms']:.0f} ms", f"longest of {f[f'egress_{name}_count']} "
+                            f"{f[f'egress_{name}_max_ms']:.0f} ms", wanted))
     if "start_s" in f:
         rows.append(Row(f"doord with {f['start_templates']:,} templates: able to release", f"{f['start_s']:.2f} s",
                         f"of which its own {f['start_in_doord_s']:.2f} s", "<= 3 s"))

@@ -67,15 +67,19 @@ def fill(where: Places, card: Card, people: int, clock: Clock) -> None:
         writer.close()
 
 
-def _config(folder: Path, card: Card) -> Path:
-    """terminal.toml, and the pictures of a visitor as its camera."""
-    stills = folder / "stills"
-    stills.mkdir()
+def stills(folder: Path, card: Card) -> Path:
+    """A folder of pictures of a visitor, for a camera."""
+    made = folder / "stills"
+    made.mkdir()
     people = rehearsal_people(Models.load(card))
     for number, jpeg in enumerate(as_jpeg(rendered(people, walks_up(), 0.0, STILLS))):
-        (stills / f"{number:04}.jpg").write_bytes(jpeg.tobytes())
-    path = folder / "terminal.toml"
-    path.write_text(f'[door]\nlock = "strike"\n[camera]\nsource = {json.dumps(str(stills))}\nwidth = {SIZE[0]}\n'
+        (made / f"{number:04}.jpg").write_bytes(jpeg.tobytes())
+    return made
+
+
+def _config(folder: Path, card: Card) -> Path:
+    source, path = json.dumps(str(stills(folder, card))), folder / "terminal.toml"
+    path.write_text(f'[door]\nlock = "strike"\n[camera]\nsource = {source}\nwidth = {SIZE[0]}\n'
                     f'height = {SIZE[1]}\nfps = {STILLS_FPS}\n[face]\npack = "{card.name}"\n', encoding="utf-8")
     return path
 

@@ -226,15 +226,14 @@ class Distributor:
     # --- one terminal ------------------------------------------------------------------------------------
 
     def _serve_all(self, standing: Standing) -> None:
-        for stream in standing.terminal.shared:
-            self._hand_key(standing, stream)
         for stream in standing.terminal.streams:
             self._serve(standing, stream)
         for stream in standing.cursors.keys() - set(standing.terminal.streams):
             self._take_away(standing, standing.cursors[stream])
 
     def _serve(self, standing: Standing, stream: str) -> None:
-        """Have this terminal sent what it lacks of one stream, unless that is under way or the terminal away."""
+        """Have this terminal sent what it lacks of one stream, the stream's key first, unless that is under way or
+        the terminal away."""
         if standing.is_away:
             return
         terminal = standing.terminal

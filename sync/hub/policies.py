@@ -29,7 +29,7 @@ from sync.hub.errors import FieldRefused, InTheWay, NotThere, PolicyRefused
 from sync.hub.fleet import Fleet, ordinary_rule
 from sync.hub.ledger import Drop, Ledger, Put
 from sync.hub.schema import changes, memberships, policies, streams, terminal_areas, terminal_policies
-from sync.hub.storage import Storage, Tx, insert_or_update
+from sync.hub.storage import Storage, Tx, in_parts, insert_or_update
 from sync.hub.times import milliseconds, moment
 from sync.hub.vault import Vault
 from sync.wire.streams import owner_of, terminal_stream
@@ -176,11 +176,8 @@ class Policies:
     def follow_areas(self) -> None:
         """Have terminals follow the areas that their policies name: those that were given one before areas had
         streams."""
-        with_doors = sa.select(streams.c.stream).join(changes, changes.c.stream_id == streams.c.stream_id).where(
-            changes.c.kind == "door", changes.c.leaf.is_not(None))
         with self._storage.write() as tx:
-            following = {row.terminal_id for row in tx.all(sa.select(terminal_areas.c.terminal_id))}
-            for terminal_id in {owner_of(row.stream) for row in tx.all(with_doors)} - following:
+            for terminal_id in _with_doors_but_no_areas(tx):
                 self._areas.set(tx, terminal_id, joined_areas(self.records(terminal_id).doors))
 
     # --- inside ----------------------------------------------------------------------------------------------
@@ -221,6 +218,17 @@ class Policies:
         members = sa.select(memberships.c.person_id).where(memberships.c.group_id.in_(served))
         return frozenset(row.group_id for row in tx.all(
             sa.select(memberships.c.group_id).where(memberships.c.person_id.in_(members)).distinct()))
+
+
+def _with_doors_but_no_areas(tx: Tx) -> set[str]:
+    """Terminals that have a policy with doors, and follow no area. Asked at every start, so records are not read."""
+    following = sa.select(terminal_areas.c.terminal_id)
+    others = tx.all(sa.select(terminal_policies.c.terminal_id).where(
+        terminal_policies.c.terminal_id.not_in(following)))
+    doors = sa.select(streams.c.stream).join(changes, changes.c.stream_id == streams.c.stream_id).where(
+        changes.c.kind == "door", changes.c.leaf.is_not(None)).distinct()
+    return {owner_of(row.stream) for part in in_parts([terminal_stream(row.terminal_id) for row in others])
+            for row in tx.all(doors.where(streams.c.stream.in_(part)))}
 
 
 def read(text: str) -> PolicyRecords:

@@ -17,6 +17,7 @@ from device.door.wires import FILTERS
 from device.evaluate import bench_match, bench_vision, timing
 from device.evaluate.bench import SECTIONS, Effort, bench, remarks, table
 from device.evaluate.bench_egress import bench_egress
+from device.evaluate.bench_journal import APPENDED, bench_journal
 from device.evaluate.bench_match import is_identical, measure, random_gallery, random_probes
 from device.evaluate.bench_start import bench_start
 from device.evaluate.bench_vision import Threads, VisionBench
@@ -24,6 +25,7 @@ from device.evaluate.clips import as_jpeg, rendered
 from device.evaluate.reel import Reel
 from device.evaluate.timing import flush_bytes, in_turns
 from device.rehearsal.scenes import empty
+from device.store.journal import CAPACITY
 
 LITTLE = Effort(frames=12, rounds=2, seconds=0.5, sizes=(500,), templates=50, is_quick=True)
 
@@ -98,6 +100,13 @@ def test_the_exit_button_and_the_fire_alarm_are_measured_up_to_the_relays_own_pr
     assert figures["egress_fire_ms"] >= 1000 * FILTERS["fire"].settle_s
     text = "\n".join(table(figures))
     assert "exit button pressed" in text and "longest of 2" in text
+
+
+def test_a_full_journal_is_verified_and_still_takes_entries():
+    figures = bench_journal(is_quick=True)
+    assert figures["journal_entries"] == CAPACITY // 100
+    assert figures["journal_surplus"] == APPENDED  # what was written to a full one is what the oldest make room for
+    assert "journal of 5,000 entries" in "\n".join(table(figures))
 
 
 @pytest.fixture(scope="module")
@@ -193,4 +202,5 @@ def test_parts_can_be_chosen(pack, capsys, monkeypatch):
     figures = json.loads(capsys.readouterr().out)
     assert "search_500_ms" in figures
     assert "pipeline_ms" not in figures
-    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "start"}
+    assert set(SECTIONS) == {"pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "journal",
+                             "start"}

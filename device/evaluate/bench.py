@@ -29,7 +29,7 @@ class Effort:
 FULL = Effort(frames=120, rounds=50, seconds=20.0, sizes=(1_000, 10_000, 100_000, 1_000_000), templates=100_000)
 QUICK = Effort(frames=30, rounds=10, seconds=3.0, sizes=(1_000, 10_000), templates=1_000, is_quick=True)
 
-SECTIONS = ("pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "start")
+SECTIONS = ("pipeline", "match", "decision", "idle", "liveness", "policy", "egress", "journal", "start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ def _measured(section: str, card: Card, effort: Effort, vision: _Vision) -> Figu
         from device.evaluate.bench_egress import bench_egress
 
         return bench_egress(card, effort.rounds)
+    if section == "journal":
+        from device.evaluate.bench_journal import bench_journal
+
+        return bench_journal(effort.is_quick)
     if section == "start":
         from device.evaluate.bench_start import bench_start
 
@@ -193,6 +197,10 @@ def _other_rows(f: Figures) -> list[Row]:
         if f"egress_{name}_ms" in f:
             rows.append(Row(what, f"{f[f'egress_{name}_ms']:.0f} ms", f"longest of {f[f'egress_{name}_count']} "
                             f"{f[f'egress_{name}_max_ms']:.0f} ms", wanted))
+    if "journal_entries" in f:
+        rows.append(Row(f"journal of {f['journal_entries']:,} entries: verified", f"{f['journal_verify_s']:.1f} s",
+                        f"{f['journal_mb']:.0f} MB; one entry more, on the medium, {f['journal_append_ms']:.1f} ms",
+                        ""))
     if "start_s" in f:
         rows.append(Row(f"doord with {f['start_templates']:,} templates: able to release", f"{f['start_s']:.2f} s",
                         f"of which its own {f['start_in_doord_s']:.2f} s", "<= 3 s"))
